@@ -1,0 +1,61 @@
+"""Where things lie, and writing them whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The files of one project, relative to the repository's root, from where DVC runs every stage."""
+
+    project: str
+
+    @property
+    def data(self) -> Path:
+        return Path("data", self.project)
+
+    @property
+    def model(self) -> Path:
+        return Path("models", self.project)
+
+    @property
+    def reports(self) -> Path:
+        return Path("reports", self.project)
+
+
+def write(path: Path, save: Callable[[Path], Any]) -> None:
+    """Let `save` write a temporary neighbour of `path`, then rename it: a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        save(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Sorted keys and a fixed layout, so that equal values are equal bytes. NaN is refused: it is no JSON."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,83 @@
+"""Reads raw.parquet, writes train.parquet, test.parquet and split.parquet (which raw row went where).
+
+python -m stages.prepare bankchurn
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from stages.command import UserError, run
+from stages.files import Paths, write
+from stages.params import load_params
+from stages.project import Project, load_project
+
+
+def draw_keys(sources: pd.Series, seed: int) -> pd.Series:
+    """A random number per row, drawn source by source: neither a further source nor another cleaning rule moves the number
+    of a row, so what was once a test row stays one.
+    """
+    keys = pd.Series(0.0, index=sources.index)
+    for source, rows in sources.groupby(sources):
+        keys[rows.index] = np.random.default_rng([seed, int(str(source))]).random(len(rows))
+    return keys
+
+
+def split_rows(frame: pd.DataFrame, keys: pd.Series, test_size: float, project: Project) -> pd.Series:
+    """Mask of the test rows: of each source the share `test_size` with the lowest keys, class by class for a classifier, and
+    whole groups where rows of one group must stay together; a group keeps the side it took in an earlier source.
+    """
+    groups = project.groups(frame) if project.groups else pd.Series(np.arange(len(frame)), index=frame.index)
+    strata = frame[project.target] if project.task == "classification" else pd.Series(0, index=frame.index)
+    side: dict[object, bool] = {}
+    for source in sorted(frame["source"].unique()):
+        fresh = (frame["source"] == source) & ~groups.isin(list(side))
+        for _, rows in strata[fresh].groupby(strata[fresh]):
+            sizes = groups[rows.index].groupby(groups[rows.index]).size()
+            order = keys[rows.index].groupby(groups[rows.index]).min().sort_values(kind="stable").index
+            in_test = sizes[order].cumsum() <= round(test_size * len(rows))
+            side.update(in_test.items())
+    return groups.map(side).astype(bool)
+
+
+def leaking_columns(frame: pd.DataFrame, project: Project, limit: float = 0.999) -> list[str]:
+    """Input columns that alone give the target away: in magnitude a rank correlation with it over `limit`, taking the mean
+    target of each text as that text's number. Texts that hardly repeat tell nothing and are passed over.
+    """
+    target = frame[project.target].rank()
+    found = []
+    for column in project.columns:
+        values = frame[column.name]
+        if column.kind == "text":
+            if values.nunique() > len(values) / 10:
+                continue
+            values = target.groupby(values).transform("mean")
+        correlation = values.rank().corr(target)
+        if abs(correlation) > limit:
+            found.append(column.name)
+    return found
+
+
+def main(name: str) -> None:
+    project, params, paths = load_project(name), load_params(name), Paths(name)
+    raw = pd.read_parquet(paths.data / "raw.parquet")
+    if raw.columns.duplicated().any():
+        raise UserError("raw.parquet has two columns of one name")
+    frame = project.clean(raw)
+    if leaking := leaking_columns(frame, project):
+        raise UserError(f"{', '.join(leaking)} all but equals the target {project.target}: take it out of the row schema")
+    test = split_rows(frame, draw_keys(raw["source"], params.base.seed)[frame.index], params.prepare.test_size, project)
+    if project.task == "classification" and frame[project.target][~test].nunique() < 2:
+        raise UserError(f"all rows have the same {project.target}: there is nothing to learn")
+    part = pd.Series("dropped", index=raw.index)
+    part[frame.index] = np.where(test, "test", "train")
+    split = pd.DataFrame({"row": raw.index, "part": part})
+    for side, rows in (("train", frame[~test]), ("test", frame[test])):
+        write(paths.data / f"{side}.parquet", rows.drop(columns="source").reset_index(drop=True).to_parquet)
+    write(paths.data / "split.parquet", split.to_parquet)
+    print(f"{name}: {int((~test).sum())} rows to train on, {int(test.sum())} to test on, {len(raw) - len(frame)} left out")
+
+
+if __name__ == "__main__":
+    run(main)

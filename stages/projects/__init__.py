@@ -1,0 +1,1 @@
+"""One module per project; each defines `project`, a `stages.project.Project`."""
