@@ -1,0 +1,53 @@
+.DEFAULT_GOAL := help
+SHELL := bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PATH := $(if $(filter /%,$(VENV)),,$(CURDIR)/)$(BIN):$(PATH)
+export PYTHONPATH := $(CURDIR)
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(VENV)/locked  ## make .venv and install the locked packages
+
+$(VENV)/locked: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
+	@touch $@
+
+repro: setup  ## run the pipeline of every project, then show the metrics
+	@test -e .git || { mkdir -p .dvc && printf '[core]\n    no_scm = true\n' > .dvc/config.local; \
+	  echo 'No .git here: the pipeline runs, but experiments, metrics of other revisions, promotion and the revision of' \
+	       'each model need a Git clone.'; }
+	dvc repro
+	@python -m stages.summary
+
+test: setup  ## run the tests
+	python -m pytest
+
+lint: setup  ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+serve: setup  ## serve what is checked out at http://127.0.0.1:8000
+	uvicorn --factory serve.app:create_app --no-access-log --timeout-graceful-shutdown 20
+
+image:  ## build the server's image with the models that are checked out
+	docker build --build-arg REVISION=$$(git rev-parse HEAD) --tag veritable:latest .
+
+bench: setup  ## measure what the README quotes
+	python -m pytest tests/benchmarks -p no:cacheprovider -s --no-cov -n 0
+
+verify: setup  ## run the pipeline in two clean clones and compare the hashes of all outputs
+	python -m tests.verify
+
+clean:  ## remove the environment, caches and everything the pipeline made
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov .dvc/cache .dvc/tmp dvc_plots
+	rm -rf data models $(filter-out reports/%/metrics.json,$(wildcard reports/*/*))
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help setup repro serve image test lint bench verify clean
