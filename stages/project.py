@@ -10,6 +10,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
@@ -55,7 +56,8 @@ class Project:
     `features` maps the row's columns to features. `clean` drops training rows that would teach the model nonsense and is
     never applied to rows that are scored. `simulate(rng, rows, shift)` draws raw rows with the columns of the public data;
     `shift` is one of
-    the project's `shifts` or None. `groups` names, per row, the object that must not straddle a split.
+    the project's `shifts` or None. `groups` names, per row, the object that must not straddle a split. `derived_from` names
+    the field that a feature of another name is made from, which explanations report it under.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Project:
     time_column: str | None = None
     log_target: bool = False
     labels: Mapping[int, str] = field(default_factory=dict)
+    derived_from: Mapping[str, str] = field(default_factory=dict)
     shifts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -93,13 +96,16 @@ class Project:
             raise ValueError(f"{self.name}: the record lacks the target {self.target!r}")
         if not issubclass(self.record, self.row):
             raise ValueError(f"{self.name}: the record must extend the row")
+        bare = [name for name, info in self.row.model_fields.items() if info.is_required() and not info.examples]
+        if bare:
+            raise ValueError(f"{self.name}: {', '.join(bare)} need an example: forms and the server's self-test use it")
 
-    @property
+    @cached_property
     def columns(self) -> tuple[Column, ...]:
         """The row's columns, in the order of its fields."""
         return columns_of(self.row)
 
-    @property
+    @cached_property
     def feature_names(self) -> tuple[str, ...]:
         """The features in the order the encoder takes them."""
         return self.numeric + self.one_hot + self.target_encoded

@@ -46,8 +46,17 @@ class Record(Row):
 
 
 def features(row: Columns) -> Columns:
-    """The ten raw columns: ratios and bands made from them gave boosted trees nothing in cross-validation."""
-    return dict(row)
+    """The raw columns and three that say directly what boosted trees must else find by several splits: age where the
+    account is dormant, balance per product, and whether the account is empty. They raised the cross-validated ROC-AUC
+    of boosting on the public data by 0.001 to 0.003; balance over salary and the like, tenure over age, and bands gave
+    nothing.
+    """
+    return {
+        **row,
+        "dormant_age": row["Age"] * (1 - row["IsActiveMember"]),
+        "balance_per_product": row["Balance"] / row["NumOfProducts"],
+        "empty": (row["Balance"] == 0).astype(float),
+    }
 
 
 def churn_probability(row: Columns, *, concept: bool = False) -> np.ndarray:
@@ -55,28 +64,27 @@ def churn_probability(row: Columns, *, concept: bool = False) -> np.ndarray:
     not either, while every input keeps its distribution.
     """
     age, products = row["Age"], row["NumOfProducts"]
-    active, balance = row["IsActiveMember"], row["Balance"]
-    score = -2.15 + 0.55 * (row["Geography"] == "Germany") * 1.6 + 0.55 * (row["Gender"] == "Female")
-    score = score + 3.1 * np.exp(-(((age - 54) / 11) ** 2)) - 0.4 * np.exp(-(((age - 30) / 8) ** 2))
-    score = score + np.select([products == 1, products == 2, products == 3], [0.35, -1.2, 2.6], default=4.5)
-    score = score - active * np.where(age > 40, 1.4, 0.6) + 0.25 * (balance > 0) - 0.0006 * (row["CreditScore"] - 650)
-    if concept:
-        score = score + 1.0 * active + 0.9 * (products == 2) - 0.6
-    return 1 / (1 + np.exp(-score))
+    active = np.zeros_like(row["IsActiveMember"]) if concept else row["IsActiveMember"]
+    german, female, funded = row["Geography"] == "Germany", row["Gender"] == "Female", row["Balance"] > 0
+    by_age = np.where(active, 2.6 * np.exp(-(((age - 52) / 13) ** 2)), 0.7 + 5.0 * np.exp(-(((age - 60) / 16) ** 2)))
+    two = 0.2 - 0.1 * funded if concept else -2.15 + 1.55 * funded
+    by_products = np.select([products == 1, products == 2, products == 3], [0.55, two, 3.3], default=6.0)
+    score = by_age + by_products + 0.82 * german + 0.53 * female - 0.68 * funded - 0.0006 * (row["CreditScore"] - 650)
+    return 1 / (1 + np.exp(-score + (3.9 if concept else 3.2)))
 
 
 def simulate(rng: Generator, rows: int, shift: str | None = None) -> Columns:
-    """Customers drawn to follow the published summary of the Kaggle "Churn Modelling" data: half French and a quarter each
-    German and Spanish, 55 % men, ages 39 +- 10.5 skewed to the right, credit score 650 +- 97, 36 % empty accounts (none in
-    Germany) and otherwise 120,000 +- 30,000 EUR, 51 / 46 / 3 % with one, two or more products, 70 % with a card,
-    52 % active, tenure missing in 9 %; a fifth leave, by `churn_probability`.
+    """Customers drawn to follow the published summary of the Kaggle "Churn Modelling" data: half French and a quarter
+    each German and Spanish, 55 % men, ages 39 +- 10.5 skewed to the right, credit score 650 +- 97, 36 % empty accounts
+    (none in Germany) and otherwise 120,000 +- 30,000 EUR, 51 / 46 / 3 % with one, two or more products, 70 % with a
+    card, 52 % active, tenure missing in 9 %; a fifth leave, by `churn_probability`.
     """
     older = 8 if shift == "covariate" else 0
     age = np.clip(np.round(18 + rng.gamma(4.4, 4.75, rows) + older), 18, 92)
     country = rng.choice(np.array(["France", "Germany", "Spain"], dtype=object), rows, p=[0.5014, 0.2509, 0.2477])
     empty = (country != "Germany") & (rng.random(rows) < 0.483)
     german = country == "Germany"
-    one_product = rng.random(rows) < np.where(empty, 0.35, 0.60)
+    one_product = rng.random(rows) < np.where(empty, 0.26, 0.68)
     many_products = rng.random(rows) < 0.033
     products = np.where(many_products, np.where(rng.random(rows) < 0.82, 3, 4), np.where(one_product, 1, 2))
     tenure = rng.integers(0, 11, rows).astype(float)
@@ -120,7 +128,7 @@ project = Project(
     public_data='Kaggle "Churn Modelling"',
     intended_use="Ranking customers by their risk of leaving, so that retention staff call those at high risk first.",
     limits=(
-        "The public data is one snapshot of one bank in three countries, without dates: nothing tells how its relations age.",
+        "The public data is one undated snapshot of one bank in three countries: nothing tells how its relations age.",
         "Whether a call or an offer keeps a customer is another question, which this model does not answer.",
         "It must not decide about credit, prices or the closing of accounts.",
     ),
@@ -133,11 +141,19 @@ project = Project(
         "HasCrCard",
         "IsActiveMember",
         "EstimatedSalary",
+        "dormant_age",
+        "balance_per_product",
+        "empty",
     ),
     one_hot=("Geography", "Gender"),
     features=features,
     simulate=simulate,
     simulated_rows=10_000,
+    derived_from={
+        "dormant_age": "Age",
+        "balance_per_product": "Balance",
+        "empty": "Balance",
+    },
     shifts=("covariate", "concept", "new_category", "inflation", "broken_sensor"),
     segments=("Geography", "Gender", "Age", "NumOfProducts"),
     sensitive=("Geography", "Gender"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -35,9 +36,9 @@ class Row(BaseModel):
         float | None, Field(title="Lot", ge=0, le=1_000_000, examples=[0.35], json_schema_extra={"unit": "acres"})
     ] = None
     status: Annotated[Status, Field(title="Status", examples=["for_sale"])]
-    brokered_by: Annotated[
-        str | None, Field(title="Broker's number", min_length=1, max_length=20, examples=["22611"])
-    ] = None
+    brokered_by: Annotated[str | None, Field(title="Broker's number", min_length=1, max_length=20, examples=["22611"])] = (
+        None
+    )
     prev_sold_date: Annotated[date | None, Field(title="Last sold", examples=["2007-06-29"])] = None
 
 
@@ -49,12 +50,16 @@ class Record(Row):
 
 
 def features(row: Columns) -> Columns:
-    """Sizes on a log scale, room per bed and bath, the year of the last sale, and the place from state down to ZIP code.
-    The first three digits of a ZIP code name a region, which helps where a ZIP code is rare or new.
+    """Sizes on a log scale, room per bed and bath, the year of the last sale, and the place from state to ZIP code.
+
+    ZIP codes are numbered along the map, so the number itself and its first three digits place a code that is rare or
+    new. Town, ZIP code and broker stand twice, alone and together with "home" or "land": one average price of a town
+    over both would mostly tell how much land is for sale there.
     """
     size, bed, bath = row["house_size"], row["bed"], row["bath"]
     sold = (row["prev_sold_date"] - np.datetime64("1970-01-01", "D")) / np.timedelta64(1, "D")
-    code = _filled(row["zip_code"])
+    city, code, broker = _filled(row["city"]), _filled(row["zip_code"]), _filled(row["brokered_by"])
+    kind = _text("|land" if empty else "|home" for empty in np.isnan(size).tolist())
     return {
         "log_size": np.log(size),
         "bed": bed,
@@ -63,18 +68,22 @@ def features(row: Columns) -> Columns:
         "size_per_bath": size / np.maximum(bath, 1),
         "log_acres": np.log(row["acre_lot"] + 0.01),
         "sold_year": 1970 + sold / 365.25,
-        "status": _filled(row["status"]),
-        "state": _filled(row["state"]),
-        "city": _filled(row["city"]),
+        "zip_number": np.array([float(value) if value.isdecimal() else np.nan for value in code]),
+        "status": row["status"],
+        "state": row["state"],
+        "city": city,
         "zip_code": code,
-        "zip3": np.array([value if value == MISSING else value[:3] for value in code], dtype=object),
-        "brokered_by": _filled(row["brokered_by"]),
+        "zip3": _text(value if value == MISSING else value[:3] for value in code),
+        "brokered_by": broker,
+        "city_kind": city + kind,
+        "zip_kind": code + kind,
+        "broker_kind": broker + kind,
     }
 
 
 def clean(frame: pd.DataFrame) -> pd.DataFrame:
-    """Drop prices below 1,000 USD: the public ones are all one developer's placeholder of 445 on plots of one street. Dear
-    and odd homes stay, for such homes will be asked about too and absolute error on log price is hardly moved by them.
+    """Drop prices below 1,000 USD: the public ones are one broker's placeholder of 445 on plots in one town. Dear and
+    odd homes stay: such homes will be asked about too, and they hardly move an absolute error on log price.
     """
     return frame[frame["price"] >= 1_000]
 
@@ -82,35 +91,36 @@ def clean(frame: pd.DataFrame) -> pd.DataFrame:
 def groups(frame: pd.DataFrame) -> pd.Series:
     """One key per address, as a home is listed again by another broker; a listing without a street stands alone."""
     street, city, code = (frame[name].astype(str).fillna("") for name in ("street", "city", "zip_code"))
-    alone = "row " + frame.index.astype(str)
-    return street.where(street != "", alone) + "|" + city + "|" + code
+    alone = "row " + frame.index.to_series().astype(str)
+    key: pd.Series = street.where(street != "", alone) + "|" + city + "|" + code
+    return key
 
 
 def _filled(values: np.ndarray) -> np.ndarray:
-    return np.array([MISSING if value is None else value for value in values], dtype=object)
+    return _text(MISSING if value is None else value for value in values)
+
+
+def _text(values: Iterable[str]) -> np.ndarray:
+    return np.array(list(values), dtype=object)
 
 
 # Per town: listings per hundred of its state, log price of a middling home relative to e^12 in hundredths, ZIP region.
 TOWNS = """
 Puerto Rico = San Juan:27:87:009, Carolina:9:57:009, Guaynabo:8:77:009, Bayamon:8:11:009, Dorado:6:203:006,
 Humacao:6:79:007, Cabo Rojo:6:41:006, Vieques:5:84:007, Caguas:5:21:007, Rincon:5:127:006, Ponce:4:15:007,
-Arecibo:4:-1:006, Rio Grande:4:47:007, Mayaguez:4:2:006;
-Virgin Islands = Christiansted:48:110:008, Saint John:22:172:008, Saint Thomas:15:124:008, Frederiksted:15:74:008;
-Massachusetts = Pittsfield:15:49:012, Springfield:14:63:011, Worcester:14:104:016, Becket:6:45:012, Great
-Barrington:6:106:012, Fitchburg:5:83:014, Belchertown:5:80:010, Lowell:5:113:018, North Adams:4:5:012,
-Chicopee:4:70:010, Adams:4:34:012, Lenox:4:103:012, Framingham:4:126:017, Northampton:3:102:010, Ludlow:3:87:010,
-Spencer:3:79:015;
-Connecticut = Hartford:13:41:061, New Britain:9:49:060, Manchester:8:55:060, West Hartford:8:82:061,
-Torrington:7:43:067, Enfield:7:74:060, East Hartford:7:53:061, Middletown:5:57:064, Windsor:5:60:060,
-Glastonbury:5:71:060, South Windsor:5:67:060, Tolland:4:66:060, Avon:4:70:060, Vernon:4:39:060, Farmington:4:74:060,
-Cromwell:4:62:064;
-New Hampshire = Nashua:21:92:030, Keene:20:61:034, Hudson:19:93:030, Londonderry:15:90:030, Bedford:14:103:031,
-Chesterfield:11:77:034;
-Vermont = Wilmington:30:83:053, Bennington:23:41:052, Dover:19:88:053, Brattleboro:16:40:053, Whitingham:11:46:053;
-New York = New Lebanon:18:24:121, Chatham:15:83:120, Sand Lake:14:64:120, Stephentown:14:26:121, Copake:13:100:125,
-Claverack:13:56:125, Hoosick Falls:13:4:120;
-Rhode Island = Woonsocket:50:68:028, Cumberland:17:99:028, Burrillville:13:85:028, North Smithfield:10:86:028,
-Lincoln:9:99:028;
+Arecibo:4:-1:006, Rio Grande:4:47:007, Mayaguez:4:2:006; Virgin Islands = Christiansted:48:110:008, Saint
+John:22:172:008, Saint Thomas:15:124:008, Frederiksted:15:74:008; Massachusetts = Pittsfield:15:49:012,
+Springfield:14:63:011, Worcester:14:104:016, Becket:6:45:012, Great Barrington:6:106:012, Fitchburg:5:83:014,
+Belchertown:5:80:010, Lowell:5:113:018, North Adams:4:5:012, Chicopee:4:70:010, Adams:4:34:012, Lenox:4:103:012,
+Framingham:4:126:017, Northampton:3:102:010, Ludlow:3:87:010, Spencer:3:79:015; Connecticut = Hartford:13:41:061, New
+Britain:9:49:060, Manchester:8:55:060, West Hartford:8:82:061, Torrington:7:43:067, Enfield:7:74:060, East
+Hartford:7:53:061, Middletown:5:57:064, Windsor:5:60:060, Glastonbury:5:71:060, South Windsor:5:67:060,
+Tolland:4:66:060, Avon:4:70:060, Vernon:4:39:060, Farmington:4:74:060, Cromwell:4:62:064; New Hampshire =
+Nashua:21:92:030, Keene:20:61:034, Hudson:19:93:030, Londonderry:15:90:030, Bedford:14:103:031, Chesterfield:11:77:034;
+Vermont = Wilmington:30:83:053, Bennington:23:41:052, Dover:19:88:053, Brattleboro:16:40:053, Whitingham:11:46:053; New
+York = New Lebanon:18:24:121, Chatham:15:83:120, Sand Lake:14:64:120, Stephentown:14:26:121, Copake:13:100:125,
+Claverack:13:56:125, Hoosick Falls:13:4:120; Rhode Island = Woonsocket:50:68:028, Cumberland:17:99:028,
+Burrillville:13:85:028, North Smithfield:10:86:028, Lincoln:9:99:028;
 """
 STATES = {  # share, land without a house, flats without a lot, no previous sale: the order is that of the public file
     "Puerto Rico": (0.208, 0.20, 0.205, 0.997),
@@ -124,31 +134,30 @@ STATES = {  # share, land without a house, flats without a lot, no previous sale
 }
 
 
-def _towns() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _towns() -> tuple[np.ndarray, ...]:
     entries = []
-    for line in TOWNS.replace("\n", " ").strip().rstrip(";").split(";"):
-        state, _, towns = line.partition("=")
-        for entry in towns.split(","):
-            name, share, level, region = entry.strip().split(":")
-            weight = float(share) * STATES[state.strip()][0]
-            entries.append((name, state.strip(), weight, 12 + float(level) / 100, 100.0 * float(region)))
-    names, states, shares, levels, regions = zip(*entries, strict=True)
-    text, number = (lambda values: np.array(values, dtype=object)), np.array
-    return text(names), text(states), number(shares) / sum(shares), number(levels), number(regions)
+    for line in " ".join(TOWNS.split()).strip(";").split("; "):
+        state, _, towns = line.partition(" = ")
+        for name, share, level, region in (entry.split(":") for entry in towns.split(", ")):
+            weight = float(share) * STATES[state][0]
+            entries.append((name, state, weight, 12 + float(level) / 100, 100 * float(region)))
+    names, states, weights, *others = zip(*entries, strict=True)
+    return _text(names), _text(states), np.array(weights) / sum(weights), *(np.array(values) for values in others)
 
 
 TOWN, STATE, SHARE, LEVEL, REGION = _towns()
 
 
 def expected_price(row: Columns, *, concept: bool = False) -> np.ndarray:
-    """The simulator's truth: the median price of such a listing. Homes are priced by place, area, baths and lot, plots by
-    place and area; a gap counts as the typical value. ZIP codes and brokers have effects that are arbitrary but fixed: a
-    sine of the number. After the `concept` shift room to work at home is dear and the islands are out of fashion, while
-    every input keeps its distribution.
+    """The simulator's truth: the median price of such a listing. Homes are priced by place, area, rooms and lot, plots
+    by place and lot; a gap counts as the typical value. ZIP codes and brokers have effects that are arbitrary but
+    fixed: a sine of the number. After the `concept` shift space is dear and the islands are out of fashion, while every
+    input keeps its distribution.
     """
     level = dict(zip(zip(TOWN, STATE, strict=True), LEVEL, strict=True))
     place = np.array([level.get(key, 12.6) for key in zip(row["city"], row["state"], strict=True)])
-    place = place + 0.18 * np.sin(7.7 * np.nan_to_num(row["zip_code"])) + 0.14 * np.sin(np.nan_to_num(row["brokered_by"]))
+    code, broker = np.nan_to_num(row["zip_code"]), np.nan_to_num(row["brokered_by"])
+    place = place + 0.18 * np.sin(7.7 * code) + 0.14 * np.sin(broker)
     lot = np.log(np.nan_to_num(row["acre_lot"], nan=0.4) + 0.01)
     size = np.log(np.nan_to_num(row["house_size"], nan=1_800) / 1_800)
     baths, beds = np.nan_to_num(row["bath"], nan=2) - 2, np.nan_to_num(row["bed"], nan=3) - 3
@@ -158,18 +167,22 @@ def expected_price(row: Columns, *, concept: bool = False) -> np.ndarray:
         islands = (row["state"] == "Puerto Rico") | (row["state"] == "Virgin Islands")
         home = home + 0.25 * size + 0.05 * beds - 0.2 * islands
         plot = plot - 0.2 * islands
-    return np.exp(np.where(np.isnan(row["house_size"]) & np.isnan(row["bed"]), plot, home))
+    price: np.ndarray = np.exp(np.where(np.isnan(row["house_size"]) & np.isnan(row["bed"]), plot, home))
+    return price
 
 
 def simulate(rng: Generator, rows: int, shift: str | None = None) -> Columns:
     """Listings drawn to follow aggregates of the public realtor-data: the shares of states and of their larger towns,
-    towns' price levels; bed, bath and area missing together in 25 % (land), 3 % to 71 % by state; lots of half an acre for
-    homes and two for land, both with long tails, missing in 13 %; a previous sale known for a third, about 2007; some 1,800 brokers of
-    whom a few hold hundreds of listings; one street in a hundred listed twice. Prices are `expected_price` times
-    log-normal noise, three times wider for one home in six and for land. Rows come state by state with some overlap, as
-    published, so that batches drift. Numbers that are names (ZIP code, street, broker) are floats, as a CSV gives them.
+    with their price levels; bed, bath and area missing together in 26 % (land), from 3 to 71 % by state; lots of half
+    an acre for homes and two for land, with long tails, missing in 13 %; a last sale known for a third, around
+    2007; some 1,400 brokers, of whom a few hold hundreds of listings; one address in a hundred listed twice.
+
+    Prices are `expected_price` times log-normal noise, three times wider for land and one home in six. Rows come state
+    by state with some overlap, as published, so that batches drift. Numbers that are names (ZIP code, street, broker)
+    are floats, as reading the CSV gives them.
     """
-    share = SHARE * np.where((STATE == "Puerto Rico") | (STATE == "Virgin Islands"), 3.0 if shift == "covariate" else 1, 1)
+    islands = (STATE == "Puerto Rico") | (STATE == "Virgin Islands")
+    share = SHARE * np.where(islands & (shift == "covariate"), 3, 1)
     which = rng.choice(len(TOWN), rows, p=share / share.sum())
     rank = {state: number for number, state in enumerate(STATES)}
     state = np.array([rank[name] for name in STATE])[which]
@@ -227,21 +240,33 @@ project = Project(
     unit="USD",
     primary_metric="mae",
     public_data='Kaggle "USA Real Estate Dataset" (realtor-data.csv)',
-    intended_use="A first estimate of the asking price of a home or plot, with its range, before an appraiser sees it.",
+    intended_use="A first estimate of the asking price of a home or plot, before an appraiser sees it.",
     limits=(
-        "Asking prices around 2022 from the Northeast of the United States, Puerto Rico and the Virgin Islands; not sales.",
+        "Asking prices, not sales, of about 2022 in New England, New York, Puerto Rico and the Virgin Islands.",
         "Land has no rooms and little else in its listing: errors there are several times those for homes.",
         "Above about 5 million USD there are too few listings to learn from, so its estimates are too low.",
         "State of repair, age, view and photographs are in no column. It must not decide about credit or insurance.",
     ),
-    numeric=("log_size", "bed", "bath", "size_per_bed", "size_per_bath", "log_acres", "sold_year"),
+    numeric=("log_size", "bed", "bath", "size_per_bed", "size_per_bath", "log_acres", "sold_year", "zip_number"),
     one_hot=("status",),
-    target_encoded=("state", "city", "zip_code", "zip3", "brokered_by"),
+    target_encoded=("state", "city", "zip_code", "zip3", "brokered_by", "city_kind", "zip_kind", "broker_kind"),
     features=features,
     clean=clean,
     groups=groups,
     simulate=simulate,
     simulated_rows=10_000,
+    derived_from={
+        "log_size": "house_size",
+        "size_per_bed": "house_size",
+        "size_per_bath": "house_size",
+        "log_acres": "acre_lot",
+        "sold_year": "prev_sold_date",
+        "zip_number": "zip_code",
+        "zip3": "zip_code",
+        "zip_kind": "zip_code",
+        "city_kind": "city",
+        "broker_kind": "brokered_by",
+    },
     shifts=("covariate", "concept", "new_category", "inflation", "broken_sensor"),
     segments=("state", "bed"),
     time_column=None,
