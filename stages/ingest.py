@@ -22,7 +22,9 @@ def check_header(source: Source, columns: tuple[Column, ...]) -> None:
     """UserError for a source without rows or without a required column."""
     missing = [column.name for column in columns if column.required and column.name not in source.frame]
     if missing and len(source.frame.columns) == 1:
-        raise UserError(f"source {source.address!r}: has a single column {source.frame.columns[0]!r}; is the comma its delimiter?")
+        raise UserError(
+            f"source {source.address!r}: has a single column {source.frame.columns[0]!r}; is the comma its delimiter?"
+        )
     if missing:
         raise UserError(f"source {source.address!r}: lacks the column {', '.join(missing)}")
     if source.frame.empty:
@@ -58,8 +60,20 @@ def describe(source: Source, columns: tuple[Column, ...], counts: dict[str, int]
     }
 
 
+def check_rejected(sources: list[dict[str, Any]], max_rejected: float) -> None:
+    """UserError when a larger share of the rows breaks the schema than params allow."""
+    rejected = sum(source["rejected"] for source in sources)
+    share = rejected / sum(source["rows"] for source in sources)
+    if share > max_rejected:
+        reasons = [f"{count} x {reason}" for s in sources for reason, count in s["rejected_by_reason"].items()]
+        raise UserError(
+            f"{rejected} rows ({share:.1%}) break the schema and ingest.max_rejected allows {max_rejected:.1%}: "
+            f"{'; '.join(reasons)}"
+        )
+
+
 def main(name: str) -> None:
-    project, params = load_project(name), load_params(name)
+    project, params, paths = load_project(name), load_params(name), Paths(name)
     columns = columns_of(project.record)
     accepted, rejected, sources = [], [], []
     for number, address in enumerate(params.ingest.sources):
@@ -69,25 +83,15 @@ def main(name: str) -> None:
         accepted.append(good.assign(source=number))
         rejected.append(bad.assign(source=number, row=bad.index))
         sources.append(describe(source, columns, counts, len(bad)))
-    report = {
-        "simulated": any(source["simulated"] for source in sources),
-        "rows": sum(len(frame) for frame in accepted),
-        "rejected": sum(len(frame) for frame in rejected),
-        "sources": sources,
-    }
-    share = report["rejected"] / (report["rows"] + report["rejected"])
-    if share > params.ingest.max_rejected:
-        reasons = "; ".join(f"{count} x {reason}" for s in sources for reason, count in s["rejected_by_reason"].items())
-        raise UserError(
-            f"{report['rejected']} rows ({share:.1%}) break the schema, more than {name}.ingest.max_rejected = "
-            f"{params.ingest.max_rejected:.1%} allows: {reasons}"
-        )
-    paths = Paths(name)
+    check_rejected(sources, params.ingest.max_rejected)
     raw, quarantine = pd.concat(accepted, ignore_index=True), pd.concat(rejected, ignore_index=True)
     write(paths.data / "raw.parquet", raw.to_parquet)
     write(paths.data / "quarantine.parquet", quarantine.to_parquet)
-    write_json(paths.reports / "data.json", report)
+    write_json(paths.reports / "data.json", {"simulated": any(s["simulated"] for s in sources), "sources": sources})
     print(f"{name}: {len(raw)} rows, {len(quarantine)} in quarantine")
+    for source_report in sources:
+        for reason, count in source_report["rejected_by_reason"].items():
+            print(f"    {count} x {reason}")
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ class Params(Block):
 def load_params(project: str, path: Path = Path("params.yaml")) -> Params:
     """The parameters of one project; UserError names the key that is wrong."""
     document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    if project not in document:
+    if not isinstance(document, dict) or not isinstance(document.get(project), dict):
         raise UserError(f"{path} has no block {project!r}; copy one of another project and adapt it")
     try:
         return Params.model_validate({"base": document.get("base"), **document[project]})

@@ -15,18 +15,21 @@ from stages.project import Project, load_project
 
 
 def draw_keys(sources: pd.Series, seed: int) -> pd.Series:
-    """A random number per row, drawn source by source: neither a further source nor another cleaning rule moves the number
-    of a row, so what was once a test row stays one.
+    """A random number per row, drawn source by source: a further source moves no row of an earlier one between training and
+    test, and another cleaning rule only the few at the border.
     """
     keys = pd.Series(0.0, index=sources.index)
     for source, rows in sources.groupby(sources):
-        keys[rows.index] = np.random.default_rng([seed, int(str(source))]).random(len(rows))
+        # The name keeps the stream apart from the simulator's: with the same numbers the split would follow a column.
+        keys[rows.index] = np.random.default_rng([*b"split", seed, int(str(source))]).random(len(rows))
     return keys
 
 
 def split_rows(frame: pd.DataFrame, keys: pd.Series, test_size: float, project: Project) -> pd.Series:
     """Mask of the test rows: of each source the share `test_size` with the lowest keys, class by class for a classifier, and
-    whole groups where rows of one group must stay together; a group keeps the side it took in an earlier source.
+    whole groups where rows of one group must stay together; a group keeps the side it took in an earlier source. A group
+    goes by the key of its first row: by its least key large groups would crowd into the test rows. The last group taken
+    may exceed the share.
     """
     groups = project.groups(frame) if project.groups else pd.Series(np.arange(len(frame)), index=frame.index)
     strata = frame[project.target] if project.task == "classification" else pd.Series(0, index=frame.index)
@@ -35,8 +38,9 @@ def split_rows(frame: pd.DataFrame, keys: pd.Series, test_size: float, project: 
         fresh = (frame["source"] == source) & ~groups.isin(list(side))
         for _, rows in strata[fresh].groupby(strata[fresh]):
             sizes = groups[rows.index].groupby(groups[rows.index]).size()
-            order = keys[rows.index].groupby(groups[rows.index]).min().sort_values(kind="stable").index
-            in_test = sizes[order].cumsum() <= round(test_size * len(rows))
+            order = keys[rows.index].groupby(groups[rows.index]).first().sort_values(kind="stable").index
+            ordered = sizes[order]
+            in_test = ordered.cumsum() - ordered < round(test_size * len(rows))
             side.update(in_test.items())
     return groups.map(side).astype(bool)
 
@@ -53,8 +57,7 @@ def leaking_columns(frame: pd.DataFrame, project: Project, limit: float = 0.999)
             if values.nunique() > len(values) / 10:
                 continue
             values = target.groupby(values).transform("mean")
-        correlation = values.rank().corr(target)
-        if abs(correlation) > limit:
+        if values.nunique() > 1 and abs(values.rank().corr(target)) > limit:
             found.append(column.name)
     return found
 
@@ -62,12 +65,14 @@ def leaking_columns(frame: pd.DataFrame, project: Project, limit: float = 0.999)
 def main(name: str) -> None:
     project, params, paths = load_project(name), load_params(name), Paths(name)
     raw = pd.read_parquet(paths.data / "raw.parquet")
-    if raw.columns.duplicated().any():
-        raise UserError("raw.parquet has two columns of one name")
     frame = project.clean(raw)
     if leaking := leaking_columns(frame, project):
         raise UserError(f"{', '.join(leaking)} all but equals the target {project.target}: take it out of the row schema")
     test = split_rows(frame, draw_keys(raw["source"], params.base.seed)[frame.index], params.prepare.test_size, project)
+    if test.all() or not test.any():
+        raise UserError(
+            f"{len(frame)} rows cannot be split with prepare.test_size = {params.prepare.test_size}: too few, or one object"
+        )
     if project.task == "classification" and frame[project.target][~test].nunique() < 2:
         raise UserError(f"all rows have the same {project.target}: there is nothing to learn")
     part = pd.Series("dropped", index=raw.index)

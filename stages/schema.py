@@ -84,8 +84,9 @@ def _texts(raw: pd.Series, column: Column) -> np.ndarray:
     texts = raw.astype("str").where(raw.notna()).str.replace(WHOLE_NUMBER, r"\1", regex=True)
     if column.min_length:
         texts = texts.where(~texts.str.isdigit().fillna(False), texts.str.zfill(column.min_length))
-    array = texts.to_numpy(dtype=object)
-    return np.where(gaps(array), None, array)
+    array = texts.to_numpy(dtype=object, copy=True)
+    array[gaps(array)] = None
+    return array
 
 
 def _dates(raw: pd.Series, column: Column) -> np.ndarray:

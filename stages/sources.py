@@ -42,18 +42,21 @@ def read_source(address: str, project: Project, seed: int) -> Source:
 
 
 def _simulate(address: str, project: Project, seed: int) -> pd.DataFrame:
-    options = dict(parse_qsl(address.partition("?")[2]))
+    options = dict(parse_qsl(address.partition("?")[2], keep_blank_values=True))
     shift = options.pop("shift", None)
     try:
         rows = int(options.pop("rows", project.simulated_rows))
         seed = int(options.pop("seed", seed))
     except ValueError:
         raise UserError(f"source {address!r}: rows and seed are whole numbers") from None
+    if rows < 1 or seed < 0:
+        raise UserError(f"source {address!r}: rows start at 1 and seeds at 0")
     if options:
         raise UserError(f"source {address!r}: unknown option {', '.join(options)}; there are rows, shift and seed")
     if shift not in (None, *project.shifts):
         raise UserError(f"source {address!r}: no shift {shift!r}; {project.name} has {', '.join(project.shifts)}")
-    return pd.DataFrame(project.simulate(np.random.default_rng(seed), rows, shift))
+    rng = np.random.default_rng([*project.name.encode(), seed])
+    return pd.DataFrame(project.simulate(rng, rows, shift))
 
 
 def _fetch(address: str) -> bytes:
@@ -63,7 +66,9 @@ def _fetch(address: str) -> bytes:
     try:
         with fsspec.open(address, "rb") as file:
             content: bytes = file.read()
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if scheme.startswith("http") and getattr(error.__cause__, "status", 0) != 404:  # fsspec says so of any failure
+            raise UserError(f"source {address!r}: cannot be read ({error.__cause__})") from None
         raise UserError(f"source {address!r}: there is no such file") from None
     except Exception as error:  # every file system has errors of its own
         raise UserError(f"source {address!r}: cannot be read ({type(error).__name__}: {error})") from error
@@ -79,8 +84,10 @@ def _parse(address: str, content: bytes) -> pd.DataFrame:
             return pd.read_csv(io.BytesIO(content), dtype=str, encoding="utf-8-sig")
         if suffix == ".parquet":
             return pd.read_parquet(io.BytesIO(content))
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise UserError(f"source {address!r}: is no readable CSV file ({error})") from None
-    except ArrowException as error:
-        raise UserError(f"source {address!r}: is no readable Parquet file, perhaps cut short ({error})") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"source {address!r}: is no readable CSV file ({str(error).strip()})") from None
+    except (ArrowException, OSError) as error:
+        raise UserError(
+            f"source {address!r}: is no readable Parquet file, perhaps cut short ({str(error).strip()})"
+        ) from None
     raise UserError(f"source {address!r}: files end in .csv or .parquet")
