@@ -38,8 +38,13 @@ def compute_backend() -> AbstractContextManager[Any]:
 
 
 def fit_fold(
-    name: str, model: BaseEstimator, fold: int, rows: tuple[np.ndarray, np.ndarray], features: pd.DataFrame,
-    target: np.ndarray, project: Project,
+    name: str,
+    model: BaseEstimator,
+    fold: int,
+    rows: tuple[np.ndarray, np.ndarray],
+    features: pd.DataFrame,
+    target: np.ndarray,
+    project: Project,
 ) -> FoldResult:
     """Fit a fresh clone on the fold's training rows and score it on the others."""
     start = time.perf_counter()
@@ -78,6 +83,6 @@ def leaderboard(results: list[FoldResult], primary: str, higher_is_better: bool)
     for name in dict.fromkeys(result.name for result in results):
         scores = pd.DataFrame([result.scores for result in results if result.name == name])
         mean, sd = scores.mean(), scores.std(ddof=1)
-        metrics = {metric: {"mean": float(mean[metric]), "sd": float(sd[metric])} for metric in scores}
+        metrics = {metric: {"mean": float(mean[metric]), "sd": float(sd[metric])} for metric in map(str, scores)}
         table.append({"candidate": name, "metrics": metrics})
     return sorted(table, key=lambda row: row["metrics"][primary]["mean"], reverse=higher_is_better)

@@ -6,6 +6,7 @@ import numpy as np
 from mapie.regression import SplitConformalRegressor
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from stages.command import UserError
 from stages.params import Threshold
 
 
@@ -41,14 +42,17 @@ def conformal_radius(target: np.ndarray, predictions: np.ndarray, coverage: floa
     """
     if log:
         target, predictions = np.log(target), np.log(predictions)
+    needed = int(np.ceil(1 / (1 - coverage)))
+    if len(target) < needed:
+        raise UserError(
+            f"{len(target)} training rows are too few for intervals at train.coverage = {coverage}; {needed} are needed"
+        )
     conformal = SplitConformalRegressor(_Given(), confidence_level=coverage, prefit=True)
     conformal.conformalize(predictions[:, None], target)
     return float(conformal.predict_interval(np.zeros((1, 1)))[1][0, 1, 0])
 
 
-def interval_bounds(
-    predictions: np.ndarray, radius: float, scale: str
-) -> tuple[np.ndarray, np.ndarray]:
+def interval_bounds(predictions: np.ndarray, radius: float, scale: str) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper bound of each prediction in the unit of the target."""
     if scale == "log":
         return predictions * np.exp(-radius), predictions * np.exp(radius)
@@ -58,11 +62,10 @@ def interval_bounds(
 class _Given(RegressorMixin, BaseEstimator):
     """Predicts what it is given: MAPIE takes an estimator, and the predictions are there already."""
 
+    is_fitted = True  # by this name MAPIE knows it
+
     def fit(self, X: np.ndarray, y: np.ndarray) -> _Given:  # noqa: N803
         return self
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
 
     def predict(self, X: np.ndarray) -> np.ndarray:  # noqa: N803
         return X[:, 0]

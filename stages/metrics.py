@@ -17,6 +17,11 @@ Scores = dict[str, np.ndarray]
 HIGHER_IS_BETTER = frozenset(
     {"roc_auc", "pr_auc", "accuracy", "f1", "precision", "recall", "mcc", "precision_top10", "lift_top10", "r2"}
 )
+# Those that need neither threshold nor interval, so that candidates can be compared by them.
+FOLD_METRICS = {
+    "classification": ("roc_auc", "pr_auc", "brier", "log_loss"),
+    "regression": ("rmse", "mae", "median_ape", "r2"),
+}
 ECE_BINS = 10
 CHUNK = 2_000_000  # weights held at once
 
@@ -68,19 +73,21 @@ def regression_metrics(
     }
 
 
-def fold_scores(target: np.ndarray, predictions: np.ndarray, task: Literal["classification", "regression"]) -> dict[str, float]:
-    """The metrics that compare candidates, none of which needs a threshold or an interval."""
+def fold_scores(
+    target: np.ndarray, predictions: np.ndarray, task: Literal["classification", "regression"]
+) -> dict[str, float]:
+    """The metrics that compare candidates, on the rows of one fold."""
     ones = np.ones((1, len(target)))
     if task == "classification":
         scores = classification_metrics(target, predictions, 0.5, ones)
-        names = ["roc_auc", "pr_auc", "brier", "log_loss"]
     else:
         scores = regression_metrics(target, predictions, predictions, predictions, ones)
-        names = ["rmse", "mae", "median_ape", "r2"]
-    return {name: float(scores[name][0]) for name in names}
+    return {name: float(scores[name][0]) for name in FOLD_METRICS[task]}
 
 
-def bootstrap(metrics: Callable[[np.ndarray], Scores], rows: int, resamples: int, seed: int) -> tuple[dict[str, float], Scores]:
+def bootstrap(
+    metrics: Callable[[np.ndarray], Scores], rows: int, resamples: int, seed: int
+) -> tuple[dict[str, float], Scores]:
     """The metrics of all rows, and their values over `resamples` draws of the rows with replacement."""
     point = {name: float(values[0]) for name, values in metrics(np.ones((1, rows))).items()}
     parts = [metrics(weights) for weights in _draws(rows, resamples, seed)]
@@ -158,6 +165,8 @@ def _top_share(target: np.ndarray, score: np.ndarray, weights: np.ndarray, share
 
 
 def _median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    if not len(values):
+        return np.full(len(weights), np.nan)
     order = np.argsort(values, kind="stable")
     below = np.cumsum(weights[:, order], axis=1)
     half = below[:, -1:] / 2

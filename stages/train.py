@@ -12,9 +12,8 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
-from dvclive import Live
+from dvclive.live import Live
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from stages.command import run
 from stages.crossval import FoldResult, compute_backend, cross_validate, leaderboard, out_of_fold
@@ -22,7 +21,7 @@ from stages.decision import choose_threshold, conformal_radius
 from stages.files import Paths, read_json, sha256, write, write_json
 from stages.metrics import HIGHER_IS_BETTER
 from stages.params import Params, Train, load_params
-from stages.pipeline import RowFeatures, assemble, build_model, calibrated, make_folds, with_threshold
+from stages.pipeline import RowFeatures, assemble, build_model, calibrate, calibrated, make_folds, with_threshold
 from stages.project import Column, Project, load_project
 
 LIBRARIES = ("imbalanced-learn", "joblib", "numpy", "pandas", "scikit-learn", "scipy")
@@ -47,16 +46,13 @@ def compare(
 
 
 def fit_classifier(
-    model: BaseEstimator, features: pd.DataFrame, target: np.ndarray, train: Train, seed: int
+    model: BaseEstimator, features: pd.DataFrame, target: np.ndarray, out_of_fold: np.ndarray, train: Train, seed: int
 ) -> tuple[BaseEstimator, dict[str, Any]]:
     """The calibrated model with the threshold that suits the goal best on out-of-fold probabilities."""
-    model = calibrated(model, train, seed)
-    folds = StratifiedKFold(train.folds, shuffle=True, random_state=seed + 1)
     with compute_backend():
-        probability = cross_val_predict(model, features, target, cv=folds, method="predict_proba")[:, 1]
-        threshold = choose_threshold(target, probability, train.threshold)
-        fitted = with_threshold(model, threshold).fit(features, target)
-    return fitted, {"threshold": threshold, "classes": [int(label) for label in fitted.classes_]}
+        fitted = calibrated(model, train, seed).fit(features, target)
+    threshold = choose_threshold(target, calibrate(fitted, out_of_fold), train.threshold)
+    return with_threshold(fitted, threshold), {"threshold": threshold, "classes": [0, 1]}
 
 
 def fit_regressor(
@@ -65,7 +61,7 @@ def fit_regressor(
     """The fitted model with the radius of its conformal interval, on the log scale for a log target."""
     radius = conformal_radius(target, out_of_fold, train.coverage, log=log)
     with compute_backend():
-        fitted = model.fit(features, target)  # type: ignore[attr-defined]
+        fitted = model.fit(features, target)
     return fitted, {"interval": {"coverage": train.coverage, "radius": radius, "scale": "log" if log else "linear"}}
 
 
@@ -105,14 +101,17 @@ def main(name: str) -> None:
     board = leaderboard(results, project.primary_metric, project.primary_metric in HIGHER_IS_BETTER)
     chosen = board[0]["candidate"] if train.model == "best" else train.model
     model = build_model(project, chosen, train, seed)
+    own = [result for result in results if result.name == chosen]
+    predictions = out_of_fold(own, folds, len(frame))
     if project.task == "classification":
-        fitted, decision = fit_classifier(model, features, target, train, seed)
+        fitted, decision = fit_classifier(model, features, target, predictions, train, seed)
     else:
-        own = [result for result in results if result.name == chosen]
-        predictions = out_of_fold(own, folds, len(frame))
         fitted, decision = fit_regressor(model, features, target, predictions, train, project.log_target)
     manifest = describe_model(project, params, chosen, board, len(frame)) | decision
-    manifest["data"] = {"sha256": sha256(paths.data / "train.parquet"), "simulated": read_json(paths.reports / "data.json")["simulated"]}
+    manifest["data"] = {
+        "sha256": sha256(paths.data / "train.parquet"),
+        "simulated": read_json(paths.reports / "data.json")["simulated"],
+    }
     reference = frame.sample(min(REFERENCE_ROWS, len(frame)), random_state=seed).sort_index()
     write(paths.model / "model.joblib", lambda path: joblib.dump(assemble(project, fitted), path, compress=3))
     write(paths.model / "reference.parquet", lambda path: reference.to_parquet(path, index=False))
