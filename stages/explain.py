@@ -1,0 +1,75 @@
+"""Reads the model, test.parquet and the reports, writes importance.json, its plot, beeswarm.parquet and the model card.
+
+python -m stages.explain bankchurn
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import joblib
+import pandas as pd
+
+from stages.card import model_card
+from stages.command import run
+from stages.crossval import compute_backend
+from stages.files import Paths, read_json, write, write_json
+from stages.importance import permuted, shap_values
+from stages.params import load_params
+from stages.project import load_project
+
+
+def ranked(names: list[str], values: list[float]) -> list[dict[str, Any]]:
+    """Features with their importance, the most important first."""
+    pairs = sorted(zip(names, values, strict=True), key=lambda pair: -pair[1])
+    return [{"feature": name, "importance": float(value)} for name, value in pairs]
+
+
+def beeswarm(values: pd.DataFrame, encoded: pd.DataFrame) -> pd.DataFrame:
+    """One row per dot: the feature, its value in that row and its contribution."""
+    return pd.DataFrame(
+        {
+            "feature": values.columns.repeat(len(values)),
+            "value": encoded.to_numpy().ravel(order="F"),
+            "contribution": values.to_numpy().ravel(order="F"),
+        }
+    )
+
+
+def main(name: str) -> None:
+    project, params, paths = load_project(name), load_params(name), Paths(name)
+    model, manifest = joblib.load(paths.model / "model.joblib"), read_json(paths.model / "manifest.json")
+    test = pd.read_parquet(paths.data / "test.parquet")
+    rows = test.sample(min(params.explain.rows, len(test)), random_state=params.base.seed).sort_index()
+    features = model["features"].transform(rows)
+    with compute_backend():
+        shuffled = permuted(
+            model, features, rows[project.target].to_numpy(), project, params.explain.repeats, params.base.seed
+        )
+    permutation = ranked(list(shuffled["feature"]), list(shuffled["importance"]))
+    explained = shap_values(model, manifest["estimator"], features, project)
+    if explained is None:
+        importance = {"method": "permutation", "ranking": permutation, "permutation": permutation}
+        dots = pd.DataFrame({"feature": pd.Series(dtype="str"), "value": 0.0, "contribution": 0.0})
+    else:
+        mean = explained[0].abs().mean()
+        importance = {"method": "shap", "ranking": ranked(list(mean.index), list(mean)), "permutation": permutation}
+        dots = beeswarm(*explained)
+    top = pd.DataFrame(importance["ranking"]).head(20)
+    write(paths.reports / "importance.csv", partial(top.to_csv, index=False, float_format="%.6g"))
+    write(paths.reports / "beeswarm.parquet", dots.to_parquet)
+    write_json(paths.reports / "importance.json", importance)
+    card = model_card(
+        project,
+        manifest,
+        read_json(paths.reports / "data.json"),
+        read_json(paths.reports / "evaluation.json"),
+        importance,
+    )
+    write(paths.reports / "card.md", lambda path: path.write_text(card, encoding="utf-8"))
+    print(f"{name}: rests most on {', '.join(top['feature'][:3])}; card in {paths.reports}/card.md")
+
+
+if __name__ == "__main__":
+    run(main)
