@@ -1,0 +1,153 @@
+"""What the prediction log holds: its records, its tables (one schema for SQLite and PostgreSQL), its ids."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
+from sqlalchemy import BigInteger, Column, Dialect, Double, ForeignKey, Index, MetaData, String, Table, Text, TypeDecorator
+
+Outcome = bool | int | float | str
+
+
+class Entry(Struct, frozen=True, gc=False):
+    """One served prediction. `time` knows its zone, `input` and `output` are JSON."""
+
+    id: str
+    time: datetime
+    project: str
+    model_hash: str
+    revision: str
+    version: str
+    input: str
+    output: str
+    score: float
+    label: str | None = None
+    latency_us: int = 0
+    request_id: str | None = None
+
+
+class Feedback(Struct, frozen=True):
+    """What turned out to be true for one prediction, and when it was said."""
+
+    id: str
+    prediction_id: str
+    outcome: Outcome
+    time: datetime
+
+
+class Recent(Struct, frozen=True):
+    """What a drift check needs of one prediction."""
+
+    input: str
+    score: float
+    time: datetime
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 1970, UTC; ValueError for a time without a zone."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone: the log stores UTC; use datetime.now(UTC)")
+    return round(moment.timestamp() * 1_000_000)  # exact: a double holds a microsecond until the year 2255
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment as microseconds since 1970: the same exact number in both databases, and a quarter of the text's size."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else microseconds(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+metadata = MetaData()
+
+# Compared byte by byte in PostgreSQL too, so that the order of the ids is the order of time in either database.
+_ID = String(36).with_variant(String(36, collation="C"), "postgresql")
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("time", UtcTime, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("model_hash", Text, nullable=False),
+    Column("revision", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("input", Text, nullable=False),
+    Column("output", Text, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("label", Text),
+    Column("latency_us", BigInteger, nullable=False),
+    Column("request_id", Text),
+)
+Index("predictions_of_project", predictions.c.project, predictions.c.id)  # pages and the most recent rows
+Index("predictions_by_time", predictions.c.time)  # retention and counts
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("prediction_id", _ID, ForeignKey(predictions.c.id, ondelete="CASCADE"), nullable=False),
+    Column("outcome", Text, nullable=False),  # JSON: a class, a number or a label
+    Column("time", UtcTime, nullable=False),
+)
+Index("feedback_of_prediction", feedback.c.prediction_id, feedback.c.id)
+
+if tuple(predictions.columns.keys()) != Entry.__struct_fields__:
+    raise TypeError("Entry and the table predictions must have the same columns in the same order: rows go by position")
+
+
+_LOW = (1 << 30) - 1
+
+
+class _Ids:
+    """UUIDv7 (RFC 9562, 6.2 method 1): 48 bits of milliseconds, a counter of 42 bits, 32 random bits.
+
+    The counter starts anywhere in the lower half of its range every millisecond and goes up by one within it, so ids made
+    by one process strictly increase, also when the clock is set back. Random bytes come from the operating system, 4 KB at
+    a time: one call each would double the cost of an id.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)  # a child must not repeat its parent's ids
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._millisecond = self._counter = 0
+        self._random: list[int] = []
+
+    def __call__(self) -> str:
+        with self._lock:
+            if not self._random:
+                self._random = list(memoryview(os.urandom(4096)).cast("I"))
+            tail = self._random.pop()
+            now = time.time_ns() // 1_000_000
+            if now > self._millisecond:
+                self._millisecond, self._counter = now, self._seed()
+            else:
+                self._counter += 1
+                if self._counter >> 42:
+                    self._millisecond, self._counter = self._millisecond + 1, self._seed()
+            counter = self._counter
+            first = self._millisecond << 16 | 0x7000 | counter >> 30
+        text = f"{first:016x}{2 << 62 | (counter & _LOW) << 32 | tail:016x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    @staticmethod
+    def _seed() -> int:
+        return int.from_bytes(os.urandom(6), "big") >> 7
+
+
+new_id = _Ids()
