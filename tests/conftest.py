@@ -1,0 +1,55 @@
+"""Fixtures that many tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import chdir
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from stages.project import Project, load_project, project_names
+from tests.samples import STAGES, write_params
+
+hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
+hypothesis.settings.load_profile("tests")
+
+
+@pytest.fixture(scope="session", params=project_names())
+def project(request: pytest.FixtureRequest) -> Project:
+    """Every project in turn."""
+    return load_project(request.param)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that stages run in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def run_stages(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Runs all stages of a project with quick settings, once, and gives the folder they ran in."""
+
+    @cache
+    def run(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        write_params(folder, name)
+        with chdir(folder):
+            for stage in STAGES:
+                import_module(f"stages.{stage}").main(name)
+        return folder
+
+    return run
+
+
+@pytest.fixture
+def finished(project: Project, run_stages: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which all stages of every project in turn ran, as the current one; only to be read."""
+    folder = run_stages(project.name)
+    monkeypatch.chdir(folder)
+    return folder

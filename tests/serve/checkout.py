@@ -1,0 +1,177 @@
+"""A small checkout for the server to load: models of every project, trained on a few simulated rows, with a dvc.lock."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from contextlib import chdir
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from ruamel.yaml import YAML
+
+from serve.settings import Settings
+from stages.pipeline import predict_scores
+from stages.project import Project, load_project, project_names
+from tests.samples import QUICK, STAGES, records
+
+TREES = {"hist_gradient_boosting": {"max_iter": 15, "max_leaf_nodes": 4}, "random_forest": {"n_estimators": 5}}
+MODELS: dict[str, dict[str, Any]] = {  # one of each kind: boosting, voting, linear, and one that is explained by sampling
+    "bankchurn": {"model": "hist_gradient_boosting", "calibration": "sigmoid"},
+    "carvision": {"model": "hist_gradient_boosting"},
+    "telecom": {"model": "logistic_regression"},
+    "boston": {"model": "gaussian_process"},
+    "realestate": {"model": "voting", "voting": {"members": {"hist_gradient_boosting": 1, "random_forest": 1}}},
+}
+CLASSIFIERS = [name for name in project_names() if load_project(name).task == "classification"]
+REGRESSORS = [name for name in project_names() if load_project(name).task == "regression"]
+
+
+def train(folder: Path) -> None:
+    """Run every stage of every project in `folder`, and train a second model of bankchurn to swap in."""
+    folder.mkdir()
+    blocks = {name: params(MODELS.get(name, {"model": "hist_gradient_boosting"})) for name in project_names()}
+    write_params(folder, blocks)
+    with chdir(folder):
+        for name in project_names():
+            run(name, *STAGES)
+        shutil.copytree("models/bankchurn", "models/first")
+        changed = {"model": "hist_gradient_boosting", "hist_gradient_boosting": {"max_iter": 25, "max_leaf_nodes": 6}}
+        write_params(folder, blocks | {"bankchurn": params(changed)})
+        run("bankchurn", "train", "export")
+        shutil.move("models/bankchurn", "other")
+        shutil.move("models/first", "models/bankchurn")
+    write_lock(folder)
+
+
+def params(train: dict[str, Any]) -> dict[str, Any]:
+    """Quick settings of a project with these for its training."""
+    only = {"candidates": [train["model"]], "folds": 3}
+    return QUICK | {"train": {**TREES, **only, **train}, "explain": {"rows": 20, "repeats": 1}}
+
+
+def write_params(folder: Path, blocks: dict[str, Any]) -> None:
+    """The params.yaml of these projects."""
+    with (folder / "params.yaml").open("w") as file:
+        writer = YAML(typ="safe")
+        writer.representer.ignore_aliases = lambda data: True
+        writer.dump({"base": {"seed": 0}, **blocks}, file)
+
+
+def run(name: str, *stages: str) -> None:
+    """Run these stages of a project in the current folder."""
+    for stage in stages:
+        import_module(f"stages.{stage}").main(name)
+
+
+def write_lock(root: Path) -> None:
+    """A dvc.lock as DVC writes it, with the hashes that the models have now."""
+    stages = {}
+    for folder in sorted((root / "models").iterdir()):
+        files = [(path, path.read_bytes()) for path in sorted(folder.iterdir())]
+        outs = [
+            {"path": str(path.relative_to(root)), "hash": "md5", "md5": hashlib.md5(data).hexdigest(), "size": len(data)}
+            for path, data in files
+        ]
+        stages[f"export@{folder.name}"] = {"cmd": f"python -m stages.export {folder.name}", "outs": outs}
+    temporary = root / "dvc.lock.new"
+    temporary.write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    temporary.replace(root / "dvc.lock")
+
+
+def shared(base: Path) -> Path:
+    """The trained checkout below `base`, made by whichever of the test processes comes first."""
+    folder = base / "checkout"
+    with (base / "checkout.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            train(base / "training")
+            (base / "training").rename(folder)
+    return folder
+
+
+def swap_in_other(root: Path, checkout: Path) -> None:
+    """Check out the second model of bankchurn."""
+    replace_model(root, checkout / "other")
+
+
+def replace_model(root: Path, source: Path, name: str = "bankchurn") -> None:
+    """Put the artifacts in `source` in the place of a project's, with a dvc.lock that agrees."""
+    for path in source.iterdir():
+        shutil.copy(path, root / "models" / name / path.name)
+    write_lock(root)
+
+
+def withdraw_export(root: Path, name: str = "bankchurn") -> None:
+    """Make a project's model one that could not be exported, as the stage `export` writes it."""
+    folder = root / "models" / name
+    probe = json.loads((folder / "plan.json").read_text())["probe"]
+    (folder / "plan.json").write_text(json.dumps({"exported": False, "reason": "no such graph", "probe": probe}))
+    (folder / "scorer.onnx").write_bytes(b"")
+    (folder / "explainer.npz").write_bytes(b"")
+    write_lock(root)
+
+
+def settings(root: Path, folder: Path, **changes: Any) -> Settings:
+    """Settings of a server on `root` whose log lies in `folder`."""
+    values = {
+        "root": root,
+        "database_url": f"sqlite+aiosqlite:///{folder}/serve.db",
+        "spill_path": folder / "spill",
+        "revision": "c0ffee",
+        **changes,
+    }
+    return Settings(**values)
+
+
+def example(name: str) -> dict[str, Any]:
+    """The example row of a project."""
+    return {key: field.examples[0] for key, field in load_project(name).row.model_fields.items() if field.examples}
+
+
+@cache
+def json_rows(name: str, rows: int, seed: int = 7) -> list[dict[str, Any]]:
+    """Simulated rows as a client sends them, gaps as null."""
+    project = load_project(name)
+    frame = records(project, 2 * rows, seed).head(rows)
+    assert len(frame) == rows
+    return [
+        {column.name: _plain(value, column.integer) for column, value in zip(project.columns, values, strict=True)}
+        for values in zip(*(frame[column.name] for column in project.columns), strict=True)
+    ]
+
+
+def _plain(value: Any, integer: bool) -> Any:
+    if pd.isna(value):
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.date().isoformat()
+    if isinstance(value, str):
+        return value
+    return int(value) if integer or float(value).is_integer() else float(value)
+
+
+def pipeline_scores(folder: Path, project: Project, rows: list[dict[str, Any]]) -> np.ndarray:
+    """What the scikit-learn pipeline in `folder` says of rows."""
+    frame = pd.DataFrame(rows, columns=list(project.row.model_fields))
+    return predict_scores(joblib.load(folder / "model.joblib"), frame, project)
+
+
+def score_of(answer: dict[str, Any]) -> float:
+    """The number that the model gave: a probability or a value."""
+    return float(answer.get("probability", answer["prediction"]))
+
+
+def shared_base(factory: pytest.TempPathFactory, worker: str) -> Path:
+    """A folder that all processes of this test run share."""
+    base = factory.getbasetemp()
+    return base if worker == "master" else base.parent

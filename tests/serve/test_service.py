@@ -1,0 +1,158 @@
+"""Tests of serve/service.py: what has no route of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serve.app import create_app
+from serve.log import PredictionLog
+from serve.models import load_model
+from serve.predict import Answerer
+from serve.service import SLICE
+from tests.serve.checkout import example, json_rows, settings, swap_in_other, withdraw_export
+from tests.serve.conftest import Client, Database, Serve
+
+ADMIN = {"Authorization": "Bearer letmein"}
+
+
+def predict(client: Client) -> Any:
+    return client.post("/v1/bankchurn/predict", json=example("bankchurn"))
+
+
+def until(condition: Callable[[], bool], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.02)
+
+
+def test_predictions_go_on_while_the_database_is_away_and_are_there_when_it_is_back(
+    serve: Serve, database: Database
+) -> None:
+    client = serve(database_url=database.url)
+    made = [predict(client).json()["prediction_id"]]
+    database.stop()
+    made += [predict(client).json()["prediction_id"] for _ in range(3)]
+    health = client.get("/health")
+    assert health.status_code == 200
+    assert health.json()["status"] == "degraded"
+    assert health.json()["reasons"][0].startswith("prediction log: ")
+    assert client.get("/ready").status_code == 200
+    for response in (
+        client.get("/v1/bankchurn/predictions"),
+        client.get(f"/v1/predictions/{made[0]}"),
+        client.post("/v1/bankchurn/feedback", json={"prediction_id": made[0], "outcome": 1}),
+        client.delete(f"/v1/predictions/{made[0]}", headers=ADMIN),
+    ):
+        assert response.status_code == 503
+        assert response.headers["retry-after"]
+    assert "serve_log_spill_bytes 0.0" not in client.get("/metrics").text
+    database.start()
+    until(lambda: client.get("/health").json()["status"] == "healthy")
+    found = client.get("/v1/bankchurn/predictions").json()["predictions"]
+    assert [entry["prediction_id"] for entry in found] == made[::-1]
+
+
+def test_the_routes_of_the_log_work_on_either_database(serve: Serve, database: Database) -> None:
+    client = serve(database_url=database.url)
+    made = predict(client).json()["prediction_id"]
+    told = client.post("/v1/bankchurn/feedback", json={"prediction_id": made, "outcome": 1})
+    assert told.json() == {"prediction_id": made, "outcome": 1, "corrections": 0}
+    assert client.get(f"/v1/predictions/{made}").json()["outcomes"][0]["outcome"] == 1
+    assert client.delete(f"/v1/predictions/{made}", headers=ADMIN).status_code == 204
+    assert client.get("/v1/bankchurn/predictions").json() == {"predictions": [], "after": None}
+
+
+def test_a_prediction_that_cannot_be_logged_anywhere_is_not_answered(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    client = serve(database_url=f"sqlite+aiosqlite:///{tmp_path}/file/serve.db")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("serve.log_spill.os.fsync", full)
+    response = predict(client)
+    assert response.status_code == 503
+    assert "No space left" in response.json()["detail"]
+    assert response.headers["retry-after"] == "1"
+
+
+def test_old_predictions_are_deleted_when_retention_is_set(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve()
+    made = predict(client).json()["prediction_id"]
+    befores: list[datetime] = []
+    purge = PredictionLog.purge
+
+    async def later(log: PredictionLog, before: datetime) -> int:
+        befores.append(before)
+        return await purge(log, before + timedelta(days=31))
+
+    monkeypatch.setattr(PredictionLog, "purge", later)
+    keeper = serve(retention_days=30)
+    until(lambda: keeper.get(f"/v1/predictions/{made}").status_code == 404)
+    assert abs(datetime.now(UTC) - timedelta(days=30) - befores[0]) < timedelta(minutes=1)
+
+
+def test_a_project_that_does_not_exist_is_refused_at_the_start_with_those_that_do(checkout: Path) -> None:
+    with pytest.raises(ValueError, match="no project 'nowhere': stages/projects holds bankchurn"):
+        create_app(settings(checkout, checkout, projects=["nowhere"]))
+
+
+def test_a_request_that_began_with_a_model_ends_with_it(serve: Serve, root: Path, checkout: Path) -> None:
+    withdraw_export(root)
+    client = serve(root)
+    service = client.app.state.service
+    old = service.active["bankchurn"]
+    swap_in_other(root, checkout)
+    new = Answerer(load_model("bankchurn", settings(root, root)))
+    score, calls = old.model.scorer.score, []
+
+    def swap_after_the_first_call(columns: Any) -> Any:
+        calls.append(1)
+        service.active["bankchurn"] = new
+        return score(columns)
+
+    old.model.scorer.score = swap_after_the_first_call
+    rows = json_rows("bankchurn", 3 * SLICE)
+    answers = client.post("/v1/bankchurn/predict/batch", json={"rows": rows}).json()["predictions"]
+    assert len(calls) == 3
+    assert {answer["model"]["hash"] for answer in answers} == {old.model.hash}
+    assert predict(client).json()["model"]["hash"] == new.model.hash
+
+
+def test_requests_for_a_pipeline_share_its_calls(serve: Serve, root: Path) -> None:
+    withdraw_export(root)
+    client = serve(root)
+    with ThreadPoolExecutor(16) as pool:
+        responses = list(pool.map(lambda _: predict(client), range(64)))
+    assert {response.status_code for response in responses} == {200}
+    lines = client.get("/metrics").text.splitlines()
+    (calls,) = [float(line.split()[-1]) for line in lines if line.startswith("serve_micro_batch_rows_count ")]
+    (rows,) = [float(line.split()[-1]) for line in lines if line.startswith("serve_micro_batch_rows_sum ")]
+    assert rows == 64
+    assert calls < 48
+
+
+def test_a_long_explanation_is_worked_out_beside_the_event_loop(serve: Serve) -> None:
+    client = serve()
+    service = client.app.state.service
+    seen: list[str] = []
+    answerer = Answerer(replace(service.active["bankchurn"].model, explains_slowly=True))
+    explain = answerer.explain
+    answerer.explain = lambda row: seen.append(threading.current_thread().name) or explain(row)  # type: ignore[method-assign, func-returns-value]
+    service.active["bankchurn"] = answerer
+    assert client.post("/v1/bankchurn/explain", json=example("bankchurn")).status_code == 200
+    assert seen[0].startswith("batch")

@@ -1,0 +1,214 @@
+"""dvc.yaml against the code it runs, and a made-up sixth project through DVC in a clone."""
+
+from __future__ import annotations
+
+import ast
+import fcntl
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from stages.params import Params, load_params
+from stages.project import Project, project_names
+from tests.clones import make_clone, run
+from tests.samples import DAG, QUICK, ROOT, STAGES, write_params
+from tests.verify import compare
+
+SIXTH = [f"{stage}@sixth" for stage in STAGES]
+PLOTS = next(block["projects"] for block in DAG["vars"] if "projects" in block)
+
+
+def declared(name: str, stage: str) -> dict[str, Any]:
+    """What dvc.yaml says of a stage of a project."""
+    text = json.dumps(DAG["stages"][stage]["do"]).replace("${key}", name)
+    found: dict[str, Any] = json.loads(re.sub(r"\$\{item\.(\w+)\.(\w+)\}", lambda m: PLOTS[name][m[1]][m[2]], text))
+    return found
+
+
+def paths_of(entries: list[Any]) -> set[str]:
+    return {next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries}
+
+
+def outputs(name: str, stage: str) -> set[str]:
+    block = declared(name, stage)
+    return set().union(*(paths_of(block.get(kind, [])) for kind in ("outs", "metrics", "plots")))
+
+
+def imports_of(path: str) -> set[str]:
+    """The modules of this repository that a module imports, at its top or inside a function."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    files = {f"{name.replace('.', '/')}.py" for name in names if name.startswith("stages.")}
+    return {file for file in files if (ROOT / file).exists()}
+
+
+def closure(*paths: str) -> set[str]:
+    """The modules, all they import, and all that those import."""
+    found: set[str] = set()
+    waiting = set(paths)
+    while waiting:
+        found |= waiting
+        waiting = set().union(*map(imports_of, waiting)) - found
+    return found
+
+
+def test_the_projects_of_the_code_the_dag_and_the_params_are_the_same() -> None:
+    params = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    assert sorted(PLOTS) == project_names()
+    assert sorted(params) == sorted(["base", *project_names()])
+
+
+def test_the_params_of_every_project_are_valid_and_their_estimators_can_be_built(project: Project) -> None:
+    from stages.pipeline import build_model
+
+    params = load_params(project.name, ROOT / "params.yaml")
+    for name in params.train.compared:
+        build_model(project, name, params.train, params.base.seed)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_exactly_the_modules_it_imports(project: Project, stage: str) -> None:
+    listed = {path for path in declared(project.name, stage)["deps"] if path.startswith("stages/")}
+    module = f"stages/projects/{project.name}.py"
+    assert listed == closure(f"stages/{stage}.py", module) | {"stages/__init__.py"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_lists_exactly_the_params_it_reads(stage: str) -> None:
+    read = {
+        node.attr
+        for node in ast.walk(ast.parse((ROOT / "stages" / f"{stage}.py").read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"
+    }
+    listed = set(declared("telecom", stage)["params"])
+    assert read & set(Params.model_fields) == {key.removeprefix("telecom.") for key in listed}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_needs_only_the_files_it_depends_on_and_makes_only_those_it_declares(
+    project: Project, stage: str, finished: Path, workspace: Path
+) -> None:
+    write_params(workspace, project.name)
+    block = declared(project.name, stage)
+    needed = {path for path in block["deps"] if not path.startswith("stages/")}
+    assert needed <= set().union(*(outputs(project.name, other) for other in STAGES[: STAGES.index(stage)]))
+    for path in needed:
+        (workspace / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(finished / path, workspace / path)
+    import_module(f"stages.{stage}").main(project.name)
+    folders = {path for path in outputs(project.name, stage) if (workspace / path).is_dir()}
+    made = {str(path.relative_to(workspace)) for path in workspace.rglob("*") if path.is_file()}
+    made = {next((folder for folder in folders if path.startswith(f"{folder}/")), path) for path in made}
+    assert made - needed - {"params.yaml"} == outputs(project.name, stage)
+    for plot in block.get("plots", []):
+        ((path, drawn),) = plot.items()
+        assert {drawn["x"], drawn["y"]} <= set(pd.read_csv(workspace / path)), path
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The clone, made by the first worker that needs it; only to be copied."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    with (shared / "clone.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "clone").exists():
+            make_clone(shared / "unfinished")
+            (shared / "unfinished").rename(shared / "clone")
+    return shared / "clone"
+
+
+@pytest.fixture
+def clone(reproduced: Path, tmp_path: Path) -> Iterator[Path]:
+    shutil.copytree(reproduced, tmp_path / "clone", symlinks=True)
+    yield tmp_path / "clone"
+    shutil.rmtree(tmp_path / "clone")
+
+
+def lock_of(clone: Path) -> dict[str, Any]:
+    stages: dict[str, Any] = YAML(typ="safe").load((clone / "dvc.lock").read_text())["stages"]
+    return {name: block for name, block in stages.items() if name.endswith("@sixth")}
+
+
+def test_a_sixth_project_runs_through_all_stages_and_a_second_time_through_none(clone: Path) -> None:
+    assert set(lock_of(clone)) == set(SIXTH)
+    assert set(re.findall(r"Running stage '(\w+@\w+)'", (clone / ".git" / "log").read_text())) == set(SIXTH)
+    again = run(clone, "dvc", "repro", *SIXTH)
+    assert "Running stage" not in again
+    assert "up to date" in again
+    assert run(clone, "git", "status", "--porcelain") == ""
+
+
+def test_an_experiment_with_another_model_runs_only_what_comes_after_it(clone: Path) -> None:
+    before = lock_of(clone)
+    printed = run(clone, "dvc", "exp", "run", "-S", "sixth.train.model=logistic_regression", "evaluate@sixth")
+    assert re.findall(r"Running stage '(\w+@\w+)'", printed) == ["train@sixth", "evaluate@sixth"]
+    after = lock_of(clone)
+    assert {name for name in after if after[name] != before[name]} == {"train@sixth", "evaluate@sixth"}
+    assert json.loads((clone / "models/sixth/manifest.json").read_text())["estimator"] == "logistic_regression"
+    assert "logistic_regression" in run(clone, "dvc", "exp", "show", "--csv")
+
+
+def test_a_changed_line_in_a_module_outdates_exactly_the_stages_that_import_it(clone: Path) -> None:
+    uses = {stage: closure(f"stages/{stage}.py", "stages/projects/telecom.py") for stage in STAGES}
+    for module in ("schema", "sources", "metrics", "curves", "card"):
+        path = clone / "stages" / f"{module}.py"
+        source = path.read_text()
+        path.write_text(source + "CHANGED = 1\n")
+        status = json.loads(run(clone, "dvc", "status", "--json", *SIXTH))
+        path.write_text(source)
+        outdated = {name.removesuffix("@sixth") for name, found in status.items() if f"stages/{module}.py" in str(found)}
+        assert outdated == {stage for stage in STAGES if f"stages/{module}.py" in uses[stage]}, module
+
+
+def test_another_hash_seed_gives_the_same_bytes(clone: Path) -> None:
+    def hashes() -> dict[str, str]:
+        return {out["path"]: out["md5"] for block in lock_of(clone).values() for out in block["outs"]}
+
+    first = hashes()
+    (clone / "dvc.lock").unlink()
+    run(clone, "dvc", "repro", "--force", *SIXTH, hash_seed=2)
+    assert len(first) >= 15
+    assert compare(first, hashes()) == []
+
+
+def test_a_saved_model_predicts_a_csv_in_another_process_as_it_does_the_rows_it_was_tested_on(clone: Path) -> None:
+    pd.read_parquet(clone / "data/sixth/test.parquet").to_csv(clone / "rows.csv", index=False)
+    code = (
+        "import joblib, pandas; model = joblib.load('models/sixth/model.joblib'); "
+        "frames = pandas.read_csv('rows.csv'), pandas.read_parquet('data/sixth/test.parquet'); "
+        "print(*(model.predict_proba(frame)[:, 1].tolist() for frame in frames), sep='\\n')"
+    )
+    text, typed = (json.loads(line) for line in run(clone, sys.executable, "-c", code).splitlines())
+    assert text == typed
+    assert len(set(text)) > 3
+    assert 0 <= min(text) < max(text) <= 1
+
+
+def test_plots_are_drawn_and_metrics_listed(clone: Path) -> None:
+    plotted = [plot for stage in STAGES for plot in DAG["stages"][stage]["do"].get("plots", [])]
+    files = [str(path.relative_to(clone)) for path in (clone / "reports/sixth").rglob("*.csv")]
+    printed = run(clone, "dvc", "plots", "show", *files)
+    page = (clone / "dvc_plots" / "index.html").read_text()
+    assert "fail" not in printed.lower()
+    titles = set(re.findall(r'"text": "(sixth: [^"]*)"', page))
+    assert len(titles) == len(plotted)
+    shown = run(clone, "dvc", "metrics", "show", "--json").splitlines()
+    metrics = json.loads(next(line for line in shown if line.startswith("{")))[""]["data"]
+    found = metrics["reports/sixth/metrics.json"]["data"]["sixth"]
+    evaluation = json.loads((clone / "reports/sixth/evaluation.json").read_text())
+    assert found == {name: value["value"] for name, value in evaluation["metrics"].items() if not name.endswith("_at_half")}
+    assert QUICK["train"]["model"] in str(metrics["reports/sixth/live/metrics.json"])
