@@ -40,7 +40,8 @@ image:  ## build the server's image with the models that are checked out
 	docker build --build-arg REVISION=$$(git rev-parse HEAD) --tag veritable:latest .
 
 bench: setup  ## measure what the README quotes
-	python -m pytest tests/benchmarks -p no:cacheprovider -s --no-cov -n 0
+	python -m tests.benchmarks.bench_log
+	python -m tests.benchmarks.bench_serve
 
 verify: setup  ## run the pipeline in two clean clones and compare the hashes of all outputs
 	python -m tests.verify
