@@ -46,9 +46,16 @@ bench: setup  ## measure what the README quotes
 verify: setup  ## run the pipeline in two clean clones and compare the hashes of all outputs
 	python -m tests.verify
 
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --no-strip-extras --generate-hashes \
+  --no-emit-index-url --custom-compile-command 'make lock'
+
+lock: setup  ## resolve pyproject.toml anew into the two lock files
+	$(LOCK) --group pipeline --group serve --group dev pyproject.toml -o requirements.lock
+	$(LOCK) --group serve -c requirements.lock pyproject.toml -o requirements-serve.lock
+
 clean:  ## remove the environment, caches and everything the pipeline made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov .dvc/cache .dvc/tmp dvc_plots
 	rm -rf data models $(filter-out reports/%/metrics.json,$(wildcard reports/*/*))
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup repro serve image test lint bench verify clean
+.PHONY: help setup lock repro serve image test lint bench verify clean
