@@ -146,7 +146,7 @@ def build_estimator(name: str, task: Task, train: Train, seed: int) -> Any:
         estimator = constructor(**settings)
     except TypeError as error:
         raise UserError(f"train.{name}: {error}") from None
-    if hasattr(estimator, "_validate_params"):
+    if hasattr(estimator, "_parameter_constraints"):
         try:
             estimator._validate_params()
         except ValueError as error:
