@@ -210,7 +210,7 @@ class PostgresStore:
                 await self._driver.executemany(_postgres_insert(), [_row(entry) for entry in entries])
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError) as error:
             raise RefusedError(reason(error)) from error
-        except ERRORS as error:
+        except (*ERRORS, TypeError) as error:  # TypeError: what asyncio of Python 3.12 makes of a connection lost in a write
             await self.close()
             raise DownError(reason(error)) from error
 
