@@ -1,4 +1,4 @@
-"""How every stage is called, and how it says no."""
+"""How every script is called, and how it says no."""
 
 from __future__ import annotations
 
@@ -13,12 +13,21 @@ class UserError(Exception):
     """Something the user can mend: the message says what was wrong, where, and what to do."""
 
 
-def run(main: Callable[[str], None]) -> None:
-    """Call `main` with the project named on the command line; a `UserError` ends in one line instead of a traceback."""
-    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+def run(main: Callable[..., int | None], options: Callable[[argparse.ArgumentParser], object] | None = None) -> None:
+    """Call `main` with the project named on the command line and what `options` adds to it, and exit with the code that it
+    returns; a `UserError` ends in one line instead of a traceback.
+    """
+    parser = argparse.ArgumentParser(
+        description=sys.modules["__main__"].__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("project", choices=project_names())
-    project = parser.parse_args().project
+    if options:
+        options(parser)
+    arguments = vars(parser.parse_args())
+    project = arguments.pop("project")
     try:
-        main(project)
+        code = main(project, **arguments)
     except UserError as error:
         sys.exit(f"{project}: {error}")
+    if code:
+        sys.exit(code)

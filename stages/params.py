@@ -106,6 +106,81 @@ class Explain(Block):
     repeats: Annotated[int, Field(ge=1)] = 5
 
 
+class Promote(Block):
+    """What a model must show before it is promoted. `floors` by metric, a ceiling where less is better. A challenger may be
+    worse than the champion by `margin`, a share of the champion's primary metric; at 0 it has to be better. It has to be
+    so in `confidence` of the paired resamples. Gaps between sensitive groups may grow by `fairness_margin`; `max_ece` bounds
+    the calibration error of a classifier, `coverage_tolerance` how far the intervals of a regressor may cover more or less
+    than they promise; `latency_ms` the median time of one row.
+    """
+
+    floors: dict[str, float] = {}
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.975
+    fairness_margin: Annotated[float, Field(ge=0, le=1)] = 0.05
+    max_ece: Share = 0.05
+    coverage_tolerance: Share = 0.05
+    latency_ms: Annotated[float, Field(gt=0)] = 5.0
+
+
+class DriftAlpha(Block):
+    """How often each kind of evidence may turn up in a batch without drift."""
+
+    columns: Share = 0.01
+    joint: Share = 0.003
+    loss: Share = 0.005
+    bias: Share = 0.01
+    pattern: Share = 0.005
+
+
+class Drift(Block):
+    """When a batch is refused as bad data, and when it is a reason to retrain.
+
+    Refused: more rows that break the schema than `ingest.max_rejected`, gaps that grew by more than `max_gaps` of the rows, a
+    number that became constant, or one that looks like itself in another unit, its median more than `unit` times off.
+    Retrain: evidence of one of the kinds in `retrain_on`, when it is both surer than its `alpha` and larger than its least
+    size: `distance` between the distributions of a number or the score (0 to 1), `spread` as a ratio, `shift` between
+    shares of categories (Cohen's w), `gaps` as a share of the rows; `auc` of a classifier that tells the batch from
+    training; with outcomes `loss`, the share by which it grew, and `pattern` in the errors, in their standard deviations.
+    A batch of fewer than `min_rows` is kept, and of a larger one than `sample` as many rows are tested.
+    """
+
+    min_rows: Annotated[int, Field(ge=30)] = 100
+    sample: Annotated[int, Field(ge=1_000)] = 50_000
+    max_gaps: Share = 0.2
+    unit: Annotated[float, Field(gt=1)] = 1.3
+    retrain_on: list[Literal["columns", "joint", "loss", "bias", "pattern"]] = ["columns", "joint", "loss", "bias", "pattern"]
+    alpha: DriftAlpha = DriftAlpha()
+    distance: Share = 0.05
+    spread: Annotated[float, Field(gt=1)] = 1.08
+    shift: Share = 0.1
+    gaps: Share = 0.03
+    auc: Annotated[float, Field(gt=0.5, lt=1)] = 0.54
+    loss: Annotated[float, Field(gt=0)] = 0.02
+    bias: Annotated[float, Field(gt=0)] = 0.1
+    pattern: Annotated[float, Field(gt=0)] = 0.1
+
+
+class Range(Block):
+    """Values from `low` to `high`, whole numbers where both are."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Range:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError("low must be below high, and above 0 on a log scale")
+        return self
+
+
+class Choice(Block):
+    """One of these values."""
+
+    choices: Annotated[list[bool | int | float | str], Field(min_length=2)]
+
+
 class Params(Block):
     base: Base
     ingest: Ingest
@@ -113,6 +188,15 @@ class Params(Block):
     train: Train
     evaluate: Evaluate = Evaluate()
     explain: Explain = Explain()
+    promote: Promote = Promote()
+    drift: Drift = Drift()
+    tune: dict[str, dict[str, Range | Choice]] = {}
+
+    @model_validator(mode="after")
+    def _spaces_are_of_estimators(self) -> Params:
+        for name in self.tune.keys() - set(ESTIMATORS):
+            raise ValueError(f"tune: no estimator {name!r}; there are {', '.join(ESTIMATORS)}")
+        return self
 
 
 def load_params(project: str, path: Path = Path("params.yaml")) -> Params:

@@ -37,7 +37,7 @@ def read_source(address: str, project: Project, seed: int) -> Source:
     """
     if address.partition("?")[0] == "simulate":
         return Source(address, _simulate(address, project, seed), simulated=True)
-    content = _fetch(address)
+    content = fetch(address)
     return Source(address, _parse(address, content), simulated=False, digest=hashlib.sha256(content).hexdigest())
 
 
@@ -59,7 +59,8 @@ def _simulate(address: str, project: Project, seed: int) -> pd.DataFrame:
     return pd.DataFrame(project.simulate(rng, rows, shift))
 
 
-def _fetch(address: str) -> bytes:
+def fetch(address: str) -> bytes:
+    """The bytes of a file at a path, `s3://` or `https://` address; UserError for one that cannot be read, or is empty."""
     scheme = urlsplit(address).scheme
     if scheme not in SCHEMES:
         raise UserError(f"source {address!r}: unknown scheme {scheme!r}; use simulate, a path, s3:// or https://")

@@ -34,7 +34,7 @@ QUICK: dict[str, dict[str, Any]] = {
 
 def write_params(folder: Path, *names: str, **changes: dict[str, Any]) -> None:
     """A params.yaml in `folder` with quick settings for these projects; `changes` go into the block of their stage."""
-    block = {stage: {**settings, **changes.get(stage, {})} for stage, settings in QUICK.items()}
+    block = {stage: {**QUICK.get(stage, {}), **changes.get(stage, {})} for stage in {**QUICK, **changes}}
     with (folder / "params.yaml").open("w") as file:
         YAML(typ="safe").dump({"base": {"seed": 0}, **{name: deepcopy(block) for name in names}}, file)
 
