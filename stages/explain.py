@@ -1,4 +1,5 @@
-"""Reads the model, test.parquet and the reports, writes importance.json, its plot, beeswarm.parquet and the model card.
+"""Reads the model, its reference sample and out-of-fold scores, train.parquet, test.parquet and the reports, writes
+importance.json, its plot, beeswarm.parquet, the model card, and for the web pages samples.json, profile.json, market.json.
 
 python -m stages.explain bankchurn
 """
@@ -16,8 +17,12 @@ from stages.command import run
 from stages.crossval import compute_backend
 from stages.files import Paths, read_json, write, write_json
 from stages.importance import permuted, shap_values
+from stages.market import market
 from stages.params import load_params
+from stages.pipeline import predict_scores
+from stages.profile import profile
 from stages.project import load_project
+from stages.samples import samples
 
 
 def ranked(names: list[str], values: list[float]) -> list[dict[str, Any]]:
@@ -68,6 +73,13 @@ def main(name: str) -> None:
         importance,
     )
     write(paths.reports / "card.md", lambda path: path.write_text(card, encoding="utf-8"))
+    reference = pd.read_parquet(paths.model / "reference.parquet")
+    scores = predict_scores(model, reference, project)
+    write_json(paths.reports / "samples.json", samples(reference, scores, project, params.base.seed))
+    train = pd.read_parquet(paths.data / "train.parquet")
+    unseen = pd.read_parquet(paths.model / "out_of_fold.parquet")["score"].to_numpy()
+    write_json(paths.reports / "profile.json", profile(train, project))
+    write_json(paths.reports / "market.json", market(train, unseen, manifest.get("interval", {}), project, params.base.seed))
     print(f"{name}: rests most on {', '.join(top['feature'][:3])}; card in {paths.reports}/card.md")
 
 

@@ -57,7 +57,9 @@ class Project:
     never applied to rows that are scored. `simulate(rng, rows, shift)` draws raw rows with the columns of the public data;
     `shift` is one of
     the project's `shifts` or None. `groups` names, per row, the object that must not straddle a split. `derived_from` names
-    the field that a feature of another name is made from, which explanations report it under.
+    the field that a feature of another name is made from, which explanations report it under. `market`, of a project that
+    estimates prices, names the columns of the record and the features that adverts are sorted by on the page about their
+    market, with their titles.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Project:
     log_target: bool = False
     labels: Mapping[int, str] = field(default_factory=dict)
     derived_from: Mapping[str, str] = field(default_factory=dict)
+    market: Mapping[str, str] = field(default_factory=dict)
     shifts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -99,6 +102,10 @@ class Project:
         bare = [name for name, info in self.row.model_fields.items() if info.is_required() and not info.examples]
         if bare:
             raise ValueError(f"{self.name}: {', '.join(bare)} need an example: forms and the server's self-test use it")
+        if unknown := self.market.keys() - self.record.model_fields.keys() - set(self.feature_names):
+            raise ValueError(f"{self.name}: market names {', '.join(sorted(unknown))}, no column of the record or feature")
+        if self.market and self.task == "classification":
+            raise ValueError(f"{self.name}: a market is of prices, which only the task regression estimates")
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

@@ -51,6 +51,7 @@ class Scorer:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False  # it would keep the memory of the largest batch for ever
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._outputs = [output.name for output in self._session.get_outputs()]
 
     def encode(self, columns: Columns) -> np.ndarray:
         """Raw columns to the matrix the graph takes, shape (rows, encoded columns)."""
@@ -64,7 +65,9 @@ class Scorer:
         rows = len(matrix)
         if rows % 2:
             matrix = np.concatenate([matrix, matrix[-1:]])
-        parts = [self._session.run(None, {"columns": matrix[start : start + SLICE]})[0] for start in range(0, rows, SLICE)]
+        parts = [
+            self._session.run(self._outputs, {"columns": matrix[start : start + SLICE]})[0] for start in range(0, rows, SLICE)
+        ]
         return np.concatenate(parts).ravel()[:rows] if parts else np.empty(0)
 
     def score(self, columns: Columns) -> np.ndarray:

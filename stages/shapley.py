@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Scale = Literal["log_odds", "probability", "log", "value"]
 
 ADDITIVITY = 1e-6  # relative to the prediction where that is above 1
-BACKGROUND = 16  # training rows that sampled explanations compare with
+SCORED = 192  # rows that a sampled explanation may score: what is left of 1/300 s on one core for the dearest model here
 ENUMERATED = 5  # fields up to which all coalitions are scored: 2^5 cost no more than sampling orders of the fields does
 
 
@@ -204,8 +204,10 @@ def explainer_table(model: Any, scorer: Scorer, encoded: np.ndarray) -> Table:
         linear = {"coefficients": coefficients, "means": encoded.mean(axis=0), "offset": np.array(offset)}
         return {**table, "method": np.array("linear"), **linear}
     scale = np.array("probability") if hasattr(estimator, "classes_") else table["scale"]
+    fields = len({owner(feature, scorer.project) for feature in scorer.encoder.sources})
+    background = max(4, SCORED // (2**fields if fields <= ENUMERATED else 2 * (fields - 1)))
     order = np.argsort(scorer.score_encoded(encoded), kind="stable")
-    picked = order[(np.arange(BACKGROUND) * 2 + 1) * len(order) // (2 * BACKGROUND)]
+    picked = order[(np.arange(background) * 2 + 1) * len(order) // (2 * background)]
     return {"method": np.array("sampled"), "scale": scale, **_affine(1.0, 0.0), "background": encoded[picked]}
 
 

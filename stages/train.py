@@ -1,4 +1,5 @@
-"""Reads train.parquet, writes model.joblib, manifest.json, a reference sample and the leaderboard of the candidates.
+"""Reads train.parquet, writes model.joblib, manifest.json, out_of_fold.parquet (target and score of every training row by a
+model that did not see it), a reference sample, population.json and the leaderboard of the candidates.
 
 python -m stages.train bankchurn
 """
@@ -22,7 +23,9 @@ from stages.files import Paths, read_json, sha256, write, write_json
 from stages.metrics import HIGHER_IS_BETTER
 from stages.params import Params, Train, load_params
 from stages.pipeline import RowFeatures, assemble, build_model, calibrate, calibrated, make_folds, with_threshold
+from stages.population import summarise
 from stages.project import Column, Project, load_project
+from stages.schema import coerce
 
 LIBRARIES = ("imbalanced-learn", "joblib", "numpy", "pandas", "scikit-learn", "scipy")
 REFERENCE_ROWS = 2_000
@@ -47,12 +50,13 @@ def compare(
 
 def fit_classifier(
     model: BaseEstimator, features: pd.DataFrame, target: np.ndarray, out_of_fold: np.ndarray, train: Train, seed: int
-) -> tuple[BaseEstimator, dict[str, Any]]:
-    """The calibrated model with the threshold that suits the goal best on out-of-fold probabilities."""
+) -> tuple[BaseEstimator, np.ndarray, dict[str, Any]]:
+    """The calibrated model with the threshold that suits the goal best on out-of-fold probabilities, and those."""
     with compute_backend():
         fitted = calibrated(model, train, seed).fit(features, target)
-    threshold = choose_threshold(target, calibrate(fitted, out_of_fold), train.threshold)
-    return with_threshold(fitted, threshold), {"threshold": threshold, "classes": [0, 1]}
+    probabilities = calibrate(fitted, out_of_fold)
+    threshold = choose_threshold(target, probabilities, train.threshold)
+    return with_threshold(fitted, threshold), probabilities, {"threshold": threshold, "classes": [0, 1]}
 
 
 def fit_regressor(
@@ -104,7 +108,7 @@ def main(name: str) -> None:
     own = [result for result in results if result.name == chosen]
     predictions = out_of_fold(own, folds, len(frame))
     if project.task == "classification":
-        fitted, decision = fit_classifier(model, features, target, predictions, train, seed)
+        fitted, predictions, decision = fit_classifier(model, features, target, predictions, train, seed)
     else:
         fitted, decision = fit_regressor(model, features, target, predictions, train, project.log_target)
     manifest = describe_model(project, params, chosen, board, len(frame)) | decision
@@ -115,6 +119,9 @@ def main(name: str) -> None:
     reference = frame.sample(min(REFERENCE_ROWS, len(frame)), random_state=seed).sort_index()
     write(paths.model / "model.joblib", lambda path: joblib.dump(assemble(project, fitted), path, compress=3))
     write(paths.model / "reference.parquet", lambda path: reference.to_parquet(path, index=False))
+    scored = pd.DataFrame({"target": target, "score": predictions})
+    write(paths.model / "out_of_fold.parquet", lambda path: scored.to_parquet(path, index=False))
+    write_json(paths.model / "population.json", summarise(coerce(frame, project.columns)[0], project.columns, predictions))
     write_json(paths.model / "manifest.json", manifest)
     write_json(paths.reports / "leaderboard.json", board)
     print_leaderboard(board, results, project.primary_metric, chosen)

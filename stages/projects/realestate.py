@@ -267,6 +267,13 @@ project = Project(
         "city_kind": "city",
         "broker_kind": "brokered_by",
     },
+    market={
+        "state": "State or territory",
+        "city": "Town",
+        "bed": "Bedrooms",
+        "bath": "Bathrooms",
+        "house_size": "Living area",
+    },
     shifts=("covariate", "concept", "new_category", "inflation", "broken_sensor"),
     segments=("state", "bed"),
     time_column=None,

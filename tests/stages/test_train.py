@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -40,6 +41,17 @@ def test_the_manifest_says_what_was_trained_on_what(project: Project, finished: 
     assert ("threshold" in manifest) == (project.task == "classification")
     assert ("interval" in manifest) == (project.task == "regression")
     assert len(reference.merge(train.drop_duplicates(), how="left", indicator=True)["_merge"].unique()) == 1
+
+
+def test_every_training_row_has_a_score_of_a_model_that_did_not_see_it(project: Project, finished: Path) -> None:
+    folder = finished / "models" / project.name
+    train = pd.read_parquet(finished / "data" / project.name / "train.parquet")
+    scored = pd.read_parquet(folder / "out_of_fold.parquet")
+    seen = predict_scores(joblib.load(folder / "model.joblib"), train, project)
+    np.testing.assert_array_equal(scored["target"], train[project.target])
+    assert np.isfinite(scored["score"]).all()
+    assert not np.isclose(scored["score"], seen).all()
+    assert np.corrcoef(scored["score"], seen)[0, 1] > 0.5
 
 
 def test_the_leaderboard_has_every_candidate_best_first(project: Project, finished: Path) -> None:
@@ -77,7 +89,8 @@ def test_the_threshold_follows_the_goal() -> None:
     thresholds = []
     for ratio in (0.3, 3.0):
         train = settings(calibration="isotonic", threshold={"goal": "cost", "cost_ratio": ratio})
-        fitted, decision = fit_classifier(model, features, target, unseen, train, seed=0)
+        fitted, probabilities, decision = fit_classifier(model, features, target, unseen, train, seed=0)
+        assert roc_auc_score(target, probabilities) > 0.5
         np.testing.assert_array_equal(
             fitted.predict(features), fitted.predict_proba(features)[:, 1] >= decision["threshold"]
         )
