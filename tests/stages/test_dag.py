@@ -71,6 +71,12 @@ def test_the_projects_of_the_code_the_dag_and_the_params_are_the_same() -> None:
     assert sorted(params) == sorted(["base", *project_names()])
 
 
+def test_every_project_has_its_model_among_the_artifacts(project: Project) -> None:
+    path = f"models/{project.name}/model.joblib"
+    assert DAG["artifacts"][project.name] == {"path": path, "type": "model", "desc": project.question}
+    assert path in outputs(project.name, "train")
+
+
 def test_the_params_of_every_project_are_valid_and_their_estimators_can_be_built(project: Project) -> None:
     from stages.pipeline import build_model
 

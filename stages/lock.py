@@ -1,0 +1,27 @@
+"""What dvc.lock records: the hash of every output, and from them the name of a model.
+
+Shared with the server, so it imports neither DVC nor anything that scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import yaml
+
+
+def outputs(lock: bytes) -> dict[str, str]:
+    """MD5 by path of all outputs in a dvc.lock; a folder's ends in `.dir`. Raises what YAML and a wrong layout raise."""
+    stages = yaml.load(lock, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"].values()
+    return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
+
+
+def model_files(recorded: dict[str, str], project: str) -> dict[str, str]:
+    """MD5 by file name of everything in `models/<project>`, sorted by name."""
+    prefix = f"models/{project}/"
+    return {path.removeprefix(prefix): digest for path, digest in sorted(recorded.items()) if path.startswith(prefix)}
+
+
+def model_hash(files: dict[str, str]) -> str:
+    """SHA-256 over names and hashes of a model's files: two models are the same if and only if theirs is."""
+    return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in sorted(files.items())).encode()).hexdigest()

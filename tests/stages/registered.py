@@ -1,0 +1,47 @@
+"""A clone in which the made-up sixth project was made twice, the second time with other features, and once predicted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from tests.clones import run
+from tests.samples import ROOT
+
+ROWS = (
+    {"sender": "0007", "region": "north", "weight": 2.5, "posted": "2024-03-01"},
+    {"sender": "12.0", "region": None, "weight": None, "posted": "2024-03-08"},
+)
+SERVE = """
+import json, sys
+from litestar.testing import TestClient
+from serve.app import create_app
+from serve.settings import Settings
+
+folder, rows = sys.argv[1:]
+settings = Settings(projects=["sixth"], database_url=f"sqlite+aiosqlite:///{folder}/log.db", spill_path=folder)
+with TestClient(create_app(settings)) as client, open(f"{folder}/logged.jsonl", "w") as file:
+    for row in json.loads(rows):
+        answer = client.post("/v1/sixth/predict", json=row).raise_for_status().json()
+        print(client.get(f"/v1/predictions/{answer['prediction_id']}").raise_for_status().text, file=file)
+"""
+
+
+def predict(clone: Path) -> None:
+    """Have the server predict `ROWS` with what is checked out; what its log then says goes to .git/logged.jsonl."""
+    (clone / "serve").symlink_to(ROOT / "serve")
+    run(clone, "python", "-c", SERVE, str(clone / ".git"), json.dumps(ROWS))
+    (clone / "serve").unlink()
+
+
+def make(folder: Path, clone: Path) -> None:
+    """Two commits of the sixth project in a copy of the clone; in .git what was predicted at the first."""
+    shutil.copytree(clone, folder, symlinks=True)
+    run(folder, "git", "config", "user.name", "Tess Tester")
+    run(folder, "git", "config", "user.email", "tess@example.org")
+    predict(folder)
+    module = folder / "stages" / "projects" / "sixth.py"
+    module.write_text(module.read_text().replace('"weekday": weekday}', '"weekday": (weekday == 4).astype(float)}'))
+    run(folder, "dvc", "repro", "export@sixth", "explain@sixth")
+    run(folder, "git", "commit", "--quiet", "--all", "--message", "Ask only whether it is Friday")

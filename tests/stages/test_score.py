@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from serve.fallback import PipelineScorer
+from serve.rows import Row, RowCodec
+from stages import score
+from stages.command import UserError
+from stages.files import Paths, read_json, write_json
+from stages.project import Project, load_project
+from stages.scorer import Scorer
+from tests.serve.checkout import json_rows
+
+ROWS = 90
+
+
+def score_rows(name: str, frame: pd.DataFrame, folder: Path) -> np.ndarray:
+    frame.to_parquet(folder / "rows.parquet")
+    score.main(name, folder / "rows.parquet", folder / "scores.parquet")
+    scores = pd.read_parquet(folder / "scores.parquet")
+    assert list(scores) == ["score"]
+    return scores["score"].to_numpy()
+
+
+def decoded(project: Project, rows: list[dict[str, object]]) -> tuple[RowCodec, list[Row]]:
+    """Rows as the server reads them."""
+    codec = RowCodec(project, max_batch=len(rows))
+    return codec, [codec.struct(**row) for row in rows]
+
+
+def test_rows_are_scored_bit_for_bit_as_the_server_scores_them(project: Project, finished: Path, tmp_path: Path) -> None:
+    codec, rows = decoded(project, given := json_rows(project.name, ROWS))
+    folder = Paths(project.name).model
+    scorer = Scorer(project, read_json(folder / "plan.json")["plan"], (folder / "scorer.onnx").read_bytes())
+    together = score_rows(project.name, pd.DataFrame(given), tmp_path)
+    assert len(set(together)) > 10
+    np.testing.assert_array_equal(together, scorer.score(codec.columns(rows)))
+    for row, decoded_row in zip(given[:3], rows[:3], strict=True):
+        alone = score_rows(project.name, pd.DataFrame([row]), tmp_path)
+        np.testing.assert_array_equal(alone, scorer.score(codec.columns([decoded_row])))
+
+
+def test_rows_are_scored_by_the_pipeline_where_the_model_has_no_exported_form(
+    project: Project, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished / "models", tmp_path / "models")
+    monkeypatch.chdir(tmp_path)
+    folder = Paths(project.name).model
+    write_json(folder / "plan.json", {"exported": False, "reason": "none", "probe": {}})
+    (folder / "scorer.onnx").write_bytes(b"")
+    codec, rows = decoded(project, given := json_rows(project.name, ROWS))
+    expected = PipelineScorer(project, (folder / "model.joblib").read_bytes(), "").score(codec.columns(rows))
+    np.testing.assert_array_equal(score_rows(project.name, pd.DataFrame(given), tmp_path), expected)
+
+
+def test_text_counts_by_the_letter_and_not_as_the_number_that_it_may_be() -> None:
+    project = load_project("realestate")
+    given = pd.DataFrame([row | {"city": "7.0"} for row in json_rows("realestate", 2)])
+    assert score.read_columns(given, project)["city"].tolist() == ["7.0", "7.0"]
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "2024-02-29", "9999-12-31"])
+def test_a_date_is_read_as_the_server_reads_it(day: str) -> None:
+    project = load_project("carvision")
+    codec, rows = decoded(project, given := [row | {"date_posted": day} for row in json_rows("carvision", 1)])
+    (row,) = rows
+    row.date_posted = np.datetime64(day, "D")
+    found = score.read_columns(pd.DataFrame(given), project)["date_posted"]
+    np.testing.assert_array_equal(found, codec.columns(rows)["date_posted"])
+
+
+def test_rows_without_a_column_that_the_model_needs_are_refused() -> None:
+    frame = pd.DataFrame(json_rows("bankchurn", 3))
+    with pytest.raises(UserError, match="the rows lack the column Age, which this model needs"):
+        score.read_columns(frame.drop(columns="Age"), load_project("bankchurn"))
+
+
+def test_a_value_that_cannot_be_read_is_named() -> None:
+    frame = pd.DataFrame(json_rows("bankchurn", 3)).astype({"Age": object})
+    frame.loc[1, "Age"] = "old"
+    with pytest.raises(UserError, match="Age is no number: 'old'"):
+        score.read_columns(frame, load_project("bankchurn"))
