@@ -7,7 +7,7 @@ export PATH := $(if $(filter /%,$(VENV)),,$(CURDIR)/)$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 setup: $(VENV)/locked  ## make .venv and install the locked packages
 
@@ -24,6 +24,13 @@ repro: setup  ## run the pipeline of every project, then show the metrics
 	       'each model need a Git clone.'; }
 	dvc repro
 	@python -m stages.summary
+
+P ?= bankchurn
+HIDDEN = ^(?!Experiment|State|$(P)\.(ingest|prepare|train|roc_auc$$|brier$$|f1$$|mae$$|median_ape$$|rmse$$))
+
+experiments: setup  ## compare the experiments of project P by what was changed and what came out, P=boston say
+	@dvc exp show --md --only-changed --hide-workspace --precision 4 --drop '$(HIDDEN)' \
+	  | sed -E -e 2d -e 's/$(P)\.(train\.)?//g' -e 's/ +\|/ |/g' | column -t -s '|'
 
 test: setup  ## run the tests
 	python -m pytest
@@ -42,6 +49,8 @@ image:  ## build the server's image with the models that are checked out
 bench: setup  ## measure what the README quotes
 	python -m tests.benchmarks.bench_log
 	python -m tests.benchmarks.bench_serve
+	python -m tests.benchmarks.bench_gate
+	SOAK=1 python -m pytest tests/serve/test_app.py -k test_reloads_and_a_swap -n0 --no-cov
 
 verify: setup  ## run the pipeline in two clean clones and compare the hashes of all outputs
 	python -m tests.verify
@@ -55,7 +64,7 @@ lock: setup  ## resolve pyproject.toml anew into the two lock files
 
 clean:  ## remove the environment, caches and everything the pipeline made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov .dvc/cache .dvc/tmp dvc_plots
-	rm -rf data models $(filter-out reports/%/metrics.json,$(wildcard reports/*/*))
+	rm -rf data models $(filter-out reports/%/metrics.json reports/%/ledger.jsonl,$(wildcard reports/*/*))
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup lock repro serve image test lint bench verify clean
+.PHONY: help setup lock repro experiments serve image test lint bench verify clean

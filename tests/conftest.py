@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import chdir
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 import hypothesis
 import pytest
+from moto.server import ThreadedMotoServer
 
 from stages.project import Project, load_project, project_names
 from tests.samples import STAGES, write_params
@@ -53,3 +55,21 @@ def finished(project: Project, run_stages: Callable[[str], Path], monkeypatch: p
     folder = run_stages(project.name)
     monkeypatch.chdir(folder)
     return folder
+
+
+class S3Server(NamedTuple):
+    """Where an S3 server of our own listens, and the environment that it lets in."""
+
+    url: str
+    credentials: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """An S3 server without a bucket."""
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    secrets = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test")
+    yield S3Server(f"http://{host}:{port}", {**secrets, "AWS_DEFAULT_REGION": "us-east-1"})
+    server.stop()

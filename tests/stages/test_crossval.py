@@ -1,13 +1,26 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from distributed import LocalCluster
 from sklearn.model_selection import cross_val_predict, cross_val_score
 
-from stages.crossval import FoldResult, cross_validate, leaderboard, out_of_fold
+from stages import crossval
+from stages.command import UserError
+from stages.crossval import FoldResult, compute_backend, cross_validate, leaderboard, out_of_fold
 from stages.pipeline import RowFeatures, build_model, make_folds
 from stages.project import load_project
-from tests.samples import records, settings
+from tests.samples import STAGES, records, settings, write_params
 
 CHURN = load_project("bankchurn")
 
@@ -39,3 +52,103 @@ def test_the_leaderboard_has_the_best_mean_first(higher: bool, order: list[str])
     assert [row["candidate"] for row in board] == order
     row = next(row for row in board if row["candidate"] == "a")
     assert row["metrics"]["mae"] == {"mean": 2.0, "sd": pytest.approx(2**0.5)}
+
+
+@contextmanager
+def cluster(workers: int, **options: Any) -> Iterator[str]:
+    """The address of a Dask scheduler on this machine."""
+    local: Any = LocalCluster  # it has no types
+    with local(n_workers=workers, threads_per_worker=2, dashboard_address=":0", protocol="tcp", **options) as running:
+        yield running.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """A Dask scheduler with a worker in another process."""
+    with cluster(1) as address:
+        yield address
+
+
+def test_on_a_dask_cluster_every_stage_writes_the_same_bytes(
+    workspace: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    members = {"random_forest": 1, "logistic_regression": 1}
+    for address in (None, scheduler):
+        folder = workspace / str(address is None)
+        folder.mkdir()
+        candidates = ["hist_gradient_boosting", "random_forest", "voting"]
+        train = {"model": "voting", "candidates": candidates, "calibration": "sigmoid", "voting": {"members": members}}
+        write_params(folder, "telecom", train=train)
+        if address:
+            monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)
+        with chdir(folder):
+            for stage in STAGES:
+                import_module(f"stages.{stage}").main("telecom")
+        paths = [path for part in ("models", "reports") for path in (folder / part).rglob("*.*") if path.is_file()]
+        made.append({path.relative_to(folder): path.read_bytes() for path in paths})
+    assert made[0] == made[1]
+    assert {Path("models/telecom/model.joblib"), Path("reports/telecom/leaderboard.json")} <= made[0].keys()
+
+
+def test_folds_are_fitted_by_the_workers(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", scheduler)
+    frame = records(CHURN, 200)
+    features, target = RowFeatures("bankchurn").transform(frame), frame["Exited"].to_numpy()
+    monkeypatch.setattr("stages.crossval.predict_scores", None)  # here, so a fold that is fitted here fails
+    models = {"random_forest": build_model(CHURN, "random_forest", settings(), 0)}
+    results = list(cross_validate(models, features, target, make_folds(CHURN, frame, 2, seed=0), CHURN))
+    assert len(results) == 2
+
+
+def refusal(address: str, patch: pytest.MonkeyPatch, patience: float = 0.5) -> str:
+    patch.setenv("DASK_SCHEDULER_ADDRESS", address)
+    patch.setattr(crossval, "PATIENCE", patience)
+    with pytest.raises(UserError) as error, compute_backend():
+        pass
+    return str(error.value)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "http://127.0.0.1:9"])
+def test_an_address_where_no_scheduler_answers_is_named(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refusal(address, monkeypatch).startswith(f"DASK_SCHEDULER_ADDRESS={address}: no Dask scheduler answers there: ")
+
+
+def test_a_cluster_of_no_workers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with cluster(0, processes=False) as address:
+        assert refusal(address, monkeypatch) == f"the Dask scheduler at {address} has no workers: dask worker {address}"
+
+
+def test_workers_of_other_code_are_refused(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crossval, "CODE", "edited since")
+    assert "Dask runs other code or libraries than here: tcp://127.0.0.1:" in refusal(scheduler, monkeypatch)
+
+
+@contextmanager
+def dask(*arguments: str, folder: Path) -> Iterator[None]:
+    command = [sys.executable, "-m", "dask", *arguments, "--scheduler-file", "scheduler.json", "--dashboard-address", ":0"]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_a_scheduler_and_workers_started_outside_a_checkout_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    file = tmp_path / "scheduler.json"
+    with dask("scheduler", "--port", "0", folder=tmp_path), dask("worker", "--no-nanny", folder=tmp_path):
+        until = time.monotonic() + 60
+        while not (file.exists() and file.read_text().endswith("}")) and time.monotonic() < until:
+            time.sleep(0.1)
+        address = json.loads(file.read_text())["address"]
+        said = refusal(address, monkeypatch, patience=60)
+    assert f", scheduler {address}. Start scheduler and workers anew in this checkout" in said
+
+
+def test_without_dask_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert "uv pip install -r pyproject.toml --extra dask" in refusal("tcp://127.0.0.1:9", monkeypatch)

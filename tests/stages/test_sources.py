@@ -11,11 +11,11 @@ from pathlib import Path
 import fsspec
 import pandas as pd
 import pytest
-from moto.server import ThreadedMotoServer
 
 from stages.command import UserError
 from stages.project import load_project
 from stages.sources import read_source
+from tests.conftest import S3Server
 from tests.samples import ROOT, raw_rows
 
 ESTATE = load_project("realestate")
@@ -30,19 +30,13 @@ def parquet(frame: pd.DataFrame) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
+def bucket(s3: S3Server) -> Iterator[str]:
     """The address of a bucket on an S3 server of our own."""
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        for name, value in {**s3.credentials, "AWS_ENDPOINT_URL": s3.url}.items():
+            patch.setenv(name, value)
         fsspec.filesystem("s3").mkdir("listings")
         yield "s3://listings"
-    server.stop()
 
 
 @pytest.fixture
