@@ -8,20 +8,26 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
-from litestar import Litestar, Request
+from litestar import Litestar, Request, Response
 from litestar.config.cors import CORSConfig
 from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.middleware import ASGIMiddleware
 from litestar.openapi import OpenAPIConfig
+from litestar.template import TemplateConfig
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.documentation import documentation_routes
+from serve.pages import make_site, page_routes
+from serve.pages.site import HEADERS as PAGE_HEADERS
+from serve.pages.site import failed, templates, wants_html
 from serve.problems import HANDLERS, ProblemError
-from serve.protection import RateLimiter, caller, require_key
+from serve.protection import RateLimiter, caller, require_key, security_headers
 from serve.routes import status_routes, v1_router
 from serve.service import BUSY, Service
 from serve.settings import Settings
@@ -29,17 +35,11 @@ from serve.telemetry import request_id, set_up_logging
 from stages.project import load_project
 
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}")
-HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (
-        b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-        b"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    ),
-]
+STARTED, NUMBERS = secrets.token_hex(6), count(1)  # an id of random bytes each would take ten times as long
+HEADERS = security_headers(
+    b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    b"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
 
 
 class Gate(ASGIMiddleware):
@@ -55,31 +55,32 @@ class Gate(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Work on one request."""
         start = time.perf_counter()
-        request_id.set(identify(scope))
+        identifier = identify(scope)
+        request_id.set(identifier)
+        opt = scope["route_handler"].opt
+        headers = opt.get("headers", HEADERS)
         status = 500
 
-        async def watch(message: Message) -> None:
+        def watch(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+                message["headers"] = [*message["headers"], *headers, (b"x-request-id", identifier.encode())]
+            return send(message)
 
         self.working += 1
         try:
-            if scope["path"].startswith("/v1"):
-                self.check(scope)
+            if scope["path"].startswith("/v1") or opt.get("page"):
+                self.check(scope, needs_key=not opt.get("open"))
             await next_app(scope, receive, watch)
         except ProblemError as error:
             status = error.status
             raise
         finally:
             self.working -= 1
-            handler = scope["route_handler"]
-            self.service.count_request(
-                handler.opt.get("project", ""), scope["path_template"], status, time.perf_counter() - start
-            )
+            self.service.count_request(opt.get("project", ""), scope["path_template"], status, time.perf_counter() - start)
 
-    def check(self, scope: Scope) -> None:
+    def check(self, scope: Scope, *, needs_key: bool) -> None:
         """ProblemError for a request too many, or without a key where one is needed."""
         settings = self.service.settings
         if self.working > settings.max_requests:
@@ -87,20 +88,27 @@ class Gate(ASGIMiddleware):
         if settings.rate_limit or settings.api_keys:
             request: Request[Any, Any, Any] = Request(scope)
             self.limiter.check(caller(request, settings))
-            require_key(request, settings)
+            if needs_key:
+                require_key(request, settings)
 
 
 def identify(scope: Scope) -> str:
     """The id that the client gave the request, or a new one."""
     given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
-    return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    return given if REQUEST_ID.fullmatch(given) else f"{STARTED}-{next(NUMBERS):x}"
 
 
-async def add_headers(message: Message, scope: Scope) -> None:
-    """Security headers and the request's id, on every response, errors of the framework included."""
-    if message["type"] == "http.response.start":
-        identifier = request_id.get() or identify(scope)  # a path that leads nowhere does not pass the gate
-        message["headers"] = [*message["headers"], *HEADERS, (b"x-request-id", identifier.encode())]
+def lost(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """The answer to a path or method that leads nowhere. The router gives it without passing the gate, so what the gate does
+    is done here: headers, an id, counting.
+    """
+    response = failed(request, error)
+    if not request_id.get():
+        headers = PAGE_HEADERS if wants_html(request) else HEADERS
+        response.headers.update({name.decode(): value.decode() for name, value in headers})
+        response.headers["x-request-id"] = identify(request.scope)
+        request.app.state.service.count_request("", "", response.status_code, 0.0)
+    return response
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -108,6 +116,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     settings = settings or Settings()
     service = Service(settings)
     projects = [load_project(name) for name in service.names]
+    site = make_site(service, projects)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -123,16 +132,18 @@ def create_app(settings: Settings | None = None) -> Litestar:
             v1_router(service, projects),
             *status_routes(service),
             *documentation_routes(projects, settings.max_batch),
+            *page_routes(site),
         ],
+        template_config=TemplateConfig(instance=templates()),
         lifespan=[lifespan],
         middleware=[Gate(service)],
-        before_send=[add_headers],
-        exception_handlers=HANDLERS,
+        exception_handlers={**HANDLERS, NotFoundException: lost, MethodNotAllowedException: lost},
         request_max_body_size=settings.max_body,
         cors_config=CORSConfig(allow_origins=settings.cors_origins) if settings.cors_origins else None,
         openapi_config=OpenAPIConfig(title="Veritable", version="1.0.0", path="/schema", render_plugins=[]),
         logging_config=None,
     )
     app.state.service = service
+    app.state.site = site
     app.state.settings = settings
     return app

@@ -25,6 +25,13 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
+THRESHOLD = {
+    "name": "threshold",
+    "in": "query",
+    "required": False,
+    "description": "Decide at this probability instead of the tuned threshold.",
+    "schema": {"type": "number", "minimum": 0, "maximum": 1},
+}
 SCRIPT = 'SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});\n'
 
 
@@ -46,7 +53,7 @@ def example_row(project: Project) -> dict[str, Any]:
 
 
 def add_bodies(document: dict[str, Any], projects: list[Project], max_batch: int) -> dict[str, Any]:
-    """The document with the request bodies, which handlers read themselves and Litestar therefore does not know."""
+    """The document with what handlers read themselves and Litestar therefore does not know: bodies and the threshold."""
     for project in projects:
         row = row_schema(project)
         rows = {
@@ -68,8 +75,8 @@ def add_bodies(document: dict[str, Any], projects: list[Project], max_batch: int
         for path, schema in (("predict", row), ("explain", row), ("predict/batch", rows), ("feedback", feedback)):
             operation = document["paths"][f"/v1/{project.name}/{path}"]["post"]
             operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-            if project.task == "regression":
-                operation.pop("parameters", None)  # there is no threshold to choose
+            if project.task == "classification" and path.startswith("predict"):
+                operation["parameters"] = [THRESHOLD]
     return document
 
 

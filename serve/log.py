@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import cache
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -28,12 +29,12 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Executable, delete, func, insert, select, text
+from sqlalchemy import Executable, TextClause, delete, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from serve.log_spill import Spill
 from serve.log_store import ERRORS, DownError, RefusedError, connect, reason
-from serve.log_tables import Entry, Feedback, Outcome, Recent, feedback, microseconds, new_id, predictions
+from serve.log_tables import Entry, Feedback, Outcome, Recent, feedback, first_id, microseconds, new_id, predictions
 
 __all__ = ["Entry", "Feedback", "Outcome", "Overloaded", "PredictionLog", "Recent", "Stats", "Unavailable", "new_id"]
 
@@ -193,14 +194,35 @@ class PredictionLog:
 
     async def recent(self, project: str, limit: int) -> list[Recent]:
         """Inputs and scores of the latest predictions of a project, newest first."""
-        query = select(predictions.c.input, predictions.c.score, predictions.c.time).where(predictions.c.project == project)
-        return [Recent(*row) for row in await self._read(query.order_by(predictions.c.id.desc()).limit(limit))]
+        columns = (predictions.c[name] for name in Recent.__struct_fields__)
+        query = select(*columns).where(predictions.c.project == project).order_by(predictions.c.id.desc()).limit(limit)
+        return [Recent(*row) for row in await self._read(query)]
 
     async def counts(self, project: str, since: datetime) -> dict[str | None, int]:
         """How many predictions of a project since then had which label."""
         query = select(predictions.c.label, func.count()).group_by(predictions.c.label)
         rows = await self._read(query.where(predictions.c.project == project, predictions.c.time >= since))
         return {label: count for label, count in rows}  # noqa: C416 - rows are no tuples to a type checker
+
+    async def numbers(self, project: str, moments: Sequence[datetime]) -> list[int]:
+        """How many predictions of a project were made between each of these moments, which ascend, and the next. The index
+        alone tells, as ids begin with their time.
+        """
+        bounds = {f"bound{number}": first_id(moment) for number, moment in enumerate(moments)}
+        query = _numbers(len(moments) - 1).bindparams(project=project, **bounds)
+        return [count for _, count in sorted(await self._read(query))]
+
+    async def latencies(self, project: str, since: datetime, share: float = 1.0) -> list[tuple[datetime, int]]:
+        """Times and latencies, in microseconds, of about this share of a project's predictions since then, drawn by the
+        random end of their ids, so that of many only a few need to be looked up.
+        """
+        ends_below = "g" if share >= 1 else f"{int(share * 0x10000):04x}"
+        query = select(predictions.c.time, predictions.c.latency_us).where(
+            predictions.c.project == project,
+            predictions.c.id >= first_id(since),
+            func.substr(predictions.c.id, 33) < ends_below,
+        )
+        return [(time, latency) for time, latency in await self._read(query)]
 
     async def history(self, prediction_id: str) -> list[Feedback]:
         """All feedback on one prediction: the outcome first, then its corrections in the order they came."""
@@ -429,6 +451,16 @@ def _canonical(identifier: str) -> str | None:
         return str(UUID(identifier))
     except ValueError:
         return None
+
+
+@cache
+def _numbers(spans: int) -> TextClause:
+    """One statement for all spans, written once: to build it of SQLAlchemy's parts each time takes longer than to count."""
+    bounds = ", ".join(f"({number}, :bound{number}, :bound{number + 1})" for number in range(spans))
+    return text(
+        f"WITH spans (number, low, high) AS (VALUES {bounds}) SELECT number, "  # noqa: S608 - made of numbers alone
+        "(SELECT count(*) FROM predictions WHERE project = :project AND id >= low AND id < high) FROM spans"
+    )
 
 
 def _history(key: str) -> Any:

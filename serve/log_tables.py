@@ -42,6 +42,7 @@ class Feedback(Struct, frozen=True):
 class Recent(Struct, frozen=True):
     """What a drift check needs of one prediction."""
 
+    model_hash: str
     input: str
     score: float
     time: datetime
@@ -151,3 +152,9 @@ class _Ids:
 
 
 new_id = _Ids()
+
+
+def first_id(moment: datetime) -> str:
+    """What the ids of a moment, to the millisecond, begin with: it sorts before them and after all that are older."""
+    text = f"{microseconds(moment) // 1000:012x}"
+    return f"{text[:8]}-{text[8:]}"

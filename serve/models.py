@@ -12,17 +12,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import yaml
 
 from serve.fallback import PipelineScorer
+from serve.history import read_ledger, version_of
 from serve.rows import RowCodec
 from serve.settings import Settings
+from stages.lock import model_files, model_hash, outputs
+from stages.population import Population
 from stages.project import Columns, Project, load_project
 from stages.scorer import Scorer
 from stages.shapley import Explainer
 
-FILES = ("manifest.json", "plan.json", "scorer.onnx", "explainer.npz")
+FILES = ("manifest.json", "plan.json", "population.json", "scorer.onnx", "explainer.npz")
 TOLERANCE = 1e-9
 SLOW = 0.002  # seconds; a longer explanation is worked out in a thread, so that predictions need not wait for it
 
@@ -40,11 +44,13 @@ class Model:
     scorer: Scorer | PipelineScorer
     explainer: Explainer | None
     manifest: dict[str, Any]
+    population: Population
     evaluation: dict[str, Any]
     card: str
     hash: str
     revision: str
     version: str | None
+    stage: str | None
     loaded_at: datetime
     explains_slowly: bool
 
@@ -69,8 +75,11 @@ def read_model(project: Project, folder: Path, settings: Settings) -> Model:
     """The model in a folder, verified and tried."""
     reports = settings.root / "reports" / project.name
     content = read_files(folder, project.name)
-    expected = expected_hashes(settings.root, project.name)
+    deployment = matching_deployment(folder, content)
+    expected = deployment["files"] if deployment else expected_hashes(settings.root, project.name)
     verify(content, expected, folder)
+    identity = model_hash(expected)
+    version, stage = version_of(read_ledger(settings.root, project.name), identity)
     manifest, plan = json.loads(content["manifest.json"]), json.loads(content["plan.json"])
     needed = {"data", "threshold" if project.task == "classification" else "interval"}
     if missing := needed - manifest.keys():
@@ -88,11 +97,13 @@ def read_model(project: Project, folder: Path, settings: Settings) -> Model:
         scorer=scorer,
         explainer=explainer,
         manifest=manifest,
+        population=msgspec.json.decode(content["population.json"], type=Population),
         evaluation=read_report(reports / "evaluation.json", {}),
         card=(reports / "card.md").read_text(encoding="utf-8") if (reports / "card.md").exists() else "",
-        hash=hashlib.sha256(b"".join(hashlib.sha256(content[file]).digest() for file in FILES)).hexdigest(),
-        revision=settings.revision or git_revision(settings.root),
-        version=None,
+        hash=identity,
+        revision=deployment["revision"] if deployment else settings.revision or git_revision(settings.root),
+        version=deployment["version"] if deployment else version,
+        stage=stage,
         loaded_at=datetime.now(UTC),
         explains_slowly=time.perf_counter() - start > SLOW,
     )
@@ -112,27 +123,34 @@ def expected_hashes(root: Path, name: str) -> dict[str, str]:
     if not path.exists():
         raise LoadError(f"there is no {path} to verify the model against: run `dvc repro`")
     try:
-        paths = recorded(path.read_bytes())
+        return model_files(recorded(path.read_bytes()), name)
     except (yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
         raise LoadError(f"{path} is not what DVC writes ({type(error).__name__}): run `git checkout dvc.lock`") from error
-    prefix = f"models/{name}/"
-    return {path.removeprefix(prefix): digest for path, digest in paths.items() if path.startswith(prefix)}
 
 
-@lru_cache(1)
-def recorded(lock: bytes) -> dict[str, str]:
-    """MD5 by path of all outputs in a dvc.lock; read once for all projects, as YAML is slow."""
-    stages = yaml.load(lock, Loader=yaml.CSafeLoader)["stages"].values()
-    return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
+recorded = lru_cache(1)(outputs)  # once for all projects, as YAML is slow
+
+
+def matching_deployment(folder: Path, content: dict[str, bytes]) -> dict[str, Any] | None:
+    """What `stages.deploy` says of the version that it put here; None where it did not, or another model came since."""
+    path = folder / "deployment.json"
+    if not path.exists():
+        return None
+    deployment: dict[str, Any] = json.loads(path.read_bytes())
+    return deployment if all(deployment["files"].get(file) == md5(data) for file, data in content.items()) else None
+
+
+def md5(data: bytes) -> str:
+    """The hash that DVC records."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def verify(content: dict[str, bytes], expected: dict[str, str], folder: Path) -> None:
     """LoadError for a file that is not the one the pipeline made."""
     for file, data in content.items():
-        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()  # the hash that DVC records
-        if expected.get(file) != digest:
+        if expected.get(file) != md5(data):
             raise LoadError(
-                f"{folder / file} is not the file that dvc.lock records ({digest} instead of {expected.get(file)}): "
+                f"{folder / file} is not the file that dvc.lock records ({md5(data)} instead of {expected.get(file)}): "
                 "run `dvc checkout`, or `dvc repro` if the change is meant"
             )
 
@@ -166,9 +184,13 @@ def read_report(path: Path, default: Any) -> Any:
 
 
 def git_revision(root: Path) -> str:
-    """The commit that is checked out; `unknown` outside Git."""
+    """The commit that is checked out, marked `-dirty` where what makes a model differs from it; `unknown` outside Git."""
+    commands = ("rev-parse", "HEAD"), ("status", "--porcelain", "--", "dvc.lock", "dvc.yaml", "params.yaml", "stages")
     try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        head, changed = (
+            subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+            for command in commands
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return done.stdout.strip()
+    return f"{head}-dirty" if changed else head

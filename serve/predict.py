@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -136,12 +137,12 @@ class Answerer:
         self, rows: list[Row], scores: np.ndarray, threshold: float | None, request_id: str, start: int
     ) -> list[Answered]:
         """Answers to rows with these scores, each with a new id and what the log keeps of it."""
-        if not np.isfinite(scores).all():
-            raise TooExtremeError(int(np.flatnonzero(~np.isfinite(scores))[0]))
         now = datetime.now(UTC)
         latency_us = (time.perf_counter_ns() - start) // 1000
         answers = []
-        for row, score in zip(rows, scores.tolist(), strict=True):
+        for number, (row, score) in enumerate(zip(rows, scores.tolist(), strict=True)):
+            if not isfinite(score):
+                raise TooExtremeError(number)
             answer = self._classified(score, threshold, now) if self._classifies else self._valued(score, now)
             body = encode(answer)
             entry = Entry(

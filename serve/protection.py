@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
@@ -21,6 +22,20 @@ from serve.settings import Settings
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 TRACKED = 10_000  # callers whose budget is remembered
+COOKIE = "veritable_key"
+SIGNED_IN_FOR = 12 * 3600  # seconds
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def security_headers(policy: bytes) -> list[tuple[bytes, bytes]]:
+    """What every response carries, with this content security policy."""
+    return [
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-frame-options", b"DENY"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cross-origin-opener-policy", b"same-origin"),
+        (b"content-security-policy", policy),
+    ]
 
 
 class RateLimiter:
@@ -63,11 +78,36 @@ def known_key(key: str, hashes: list[str]) -> bool:
     return any(matches)
 
 
+def key_of(connection: Connection, settings: Settings) -> str | None:
+    """The hash of the key that a request comes with, in its header or in the sign-in cookie; None without a valid one. The
+    cookie counts for a request that changes something only where a page of this server sent it. It holds the key itself:
+    whatever the server could sign or check with the hashes it has, a reader of its settings could forge.
+    """
+    key = connection.headers.get("x-api-key")
+    if key is None:
+        if connection.scope.get("method") not in SAFE and not same_origin(connection):
+            return None
+        key = unquote(connection.cookies.get(COOKIE, ""))
+    return digest(key) if known_key(key, settings.api_keys) else None
+
+
+def same_origin(connection: Connection) -> bool:
+    """Whether a browser sent the request from a page of this server, by Fetch Metadata, or by Origin where there is none."""
+    site = connection.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    return urlsplit(connection.headers.get("origin", "")).netloc == connection.headers.get("host")
+
+
+def over_https(connection: Connection) -> bool:
+    """Whether the browser came by https, also where a proxy ends it: a stranger who says so only harms himself."""
+    return "https" in (connection.url.scheme, connection.headers.get("x-forwarded-proto", "").partition(",")[0].strip())
+
+
 def caller(connection: Connection, settings: Settings) -> str:
     """What a budget is kept by: a valid API key, or the address, behind trusted proxies the one they were called from."""
-    key = connection.headers.get("x-api-key")
-    if key and known_key(key, settings.api_keys):
-        return f"key {digest(key)}"
+    if settings.api_keys and (key := key_of(connection, settings)):
+        return f"key {key}"
     address = connection.client.host if connection.client else ""
     if address in settings.trusted_proxies:
         hops = [hop.strip() for hop in connection.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
@@ -76,8 +116,10 @@ def caller(connection: Connection, settings: Settings) -> str:
 
 
 def require_key(connection: Connection, settings: Settings) -> None:
-    """ProblemError 401 without a valid `X-API-Key`, once keys are configured. No guard: those cost a copy of the request."""
-    if settings.api_keys and not known_key(connection.headers.get("x-api-key", ""), settings.api_keys):
+    """ProblemError 401 without a valid `X-API-Key` or sign-in, once keys are configured. No guard: those cost a copy of the
+    request.
+    """
+    if settings.api_keys and key_of(connection, settings) is None:
         raise ProblemError(
             401, "A valid key is needed in the header X-API-Key.", headers={"WWW-Authenticate": 'ApiKey realm="veritable"'}
         )

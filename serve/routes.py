@@ -10,25 +10,19 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, Parameter
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from serve.drift import Drift
+from serve.history import History
 from serve.models import LoadError, Model
 from serve.predict import Classified, Explained, Valued
-from serve.problems import MEDIA_TYPE, Problem, ProblemError
+from serve.problems import MEDIA_TYPE, FieldError, Problem, ProblemError
 from serve.protection import require_admin
+from serve.rows import wrong_fields
 from serve.service import FeedbackKept, Logged, Page, Service
 from serve.telemetry import request_id
 from stages.project import Project
 
 Call = Request[Any, Any, Any]
 UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
-Threshold = Annotated[
-    float | None,
-    Parameter(
-        ge=0,
-        le=1,
-        description="Decide at this probability instead of the tuned threshold.",
-        schema_extra={"minimum": 0},  # Litestar leaves out a bound of zero
-    ),
-]
 Limit = Annotated[int, Parameter(ge=1, le=1000, description="How many to return.")]
 After = Annotated[str | None, Parameter(pattern=UUID, description="The id that the page before ended with.")]
 
@@ -59,6 +53,7 @@ class ProjectInfo(msgspec.Struct):
     loaded: bool
     failure: str | None = None
     version: str | None = None
+    stage: str | None = None
     revision: str | None = None
     hash: str | None = None
     loaded_at: datetime | None = None
@@ -80,11 +75,35 @@ BODY_PROBLEMS = problems(400, 413, 415, 422)
 
 
 async def read_body(request: Call) -> bytes:
-    """The body of a JSON request; ProblemError 415 for another content type."""
+    """The body of a JSON request; ProblemError 415 for another content type, 413 for a body that is too large."""
     given = next((value for name, value in request.scope["headers"] if name == b"content-type"), b"application/json")
-    if given.partition(b";")[0].strip().lower() != b"application/json":
+    if given != b"application/json" and given.partition(b";")[0].strip().lower() != b"application/json":
         raise ProblemError(415, "The body must be JSON, with the header `Content-Type: application/json`.")
-    return await request.body()
+    limit = request.app.state.settings.max_body
+    parts, size = [], 0
+    while True:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise ProblemError(400, "The client went away before its body had come.")
+        parts.append(message["body"])
+        size += len(message["body"])
+        if size > limit:
+            raise ProblemError(413, f"The body is larger than {limit} bytes.")
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def read_threshold(request: Call) -> float | None:
+    """The threshold in the query; ProblemError 422 for what is no probability. Read here because Litestar takes as long to
+    look for a parameter that is hardly ever there as the model to predict.
+    """
+    if not request.scope["query_string"]:
+        return None
+    given = request.query_params.get("threshold")
+    try:
+        return None if given is None else msgspec.convert(given, Annotated[float, msgspec.Meta(ge=0, le=1)], strict=False)
+    except msgspec.ValidationError as error:
+        raise wrong_fields([FieldError("threshold", str(error))]) from None
 
 
 def json_bytes(body: bytes) -> ASGIApp:
@@ -114,7 +133,7 @@ def describe(service: Service, project: Project, *, whole: bool) -> ProjectInfo:
     if answerer is not None:
         model: Model = answerer.model
         info.version, info.revision, info.hash = model.version, model.revision, model.hash
-        info.loaded_at, info.scorer = model.loaded_at, model.scorer.kind
+        info.stage, info.loaded_at, info.scorer = model.stage, model.loaded_at, model.scorer.kind
         info.simulated_data = model.manifest["data"]["simulated"]
         metrics = model.evaluation.get("metrics", {})
         info.metrics = metrics if whole else {key: metrics[key] for key in [project.primary_metric] if key in metrics}
@@ -131,8 +150,8 @@ def project_router(project: Project, service: Service) -> Router:
     @post(
         "/predict", status_code=200, responses=answered(answer) | BODY_PROBLEMS, summary=f"{project.title}: predict one row"
     )
-    async def predict(request: Call, threshold: Threshold = None) -> ASGIApp:
-        body = await read_body(request)
+    async def predict(request: Call) -> ASGIApp:
+        body, threshold = await read_body(request), read_threshold(request)
         return json_bytes(await service.predict(name, body, threshold, request_id.get()))
 
     @post(
@@ -141,8 +160,8 @@ def project_router(project: Project, service: Service) -> Router:
         responses=answered(answers) | BODY_PROBLEMS,
         summary=f"{project.title}: predict many rows",
     )
-    async def predict_batch(request: Call, threshold: Threshold = None) -> ASGIApp:
-        body = await read_body(request)
+    async def predict_batch(request: Call) -> ASGIApp:
+        body, threshold = await read_body(request), read_threshold(request)
         return json_bytes(await service.predict_batch(name, body, threshold, request_id.get()))
 
     @post(
@@ -170,6 +189,14 @@ def project_router(project: Project, service: Service) -> Router:
             raise ProblemError(404, f"{name} has no model card: run `dvc repro explain@{name}`.")
         return text
 
+    @get("/history", responses=problems(422), summary="Decisions about the models and why, newest first")
+    async def history(limit: Limit = 50) -> History:
+        return service.history(name, limit)
+
+    @get("/drift", responses=problems(), summary="How far the latest predictions are from the training rows")
+    async def drift() -> Drift:
+        return await service.drift(name)
+
     @get("/predictions", responses=problems(422), summary="Logged predictions, newest first")
     async def predictions(limit: Limit = 50, after: After = None) -> Page:
         return await service.page(name, limit, after)
@@ -185,7 +212,7 @@ def project_router(project: Project, service: Service) -> Router:
         return describe(service, project, whole=False)
 
     handlers: list[BaseRouteHandler] = [
-        predict, predict_batch, explain, feedback, detail, card, predictions, reload,
+        predict, predict_batch, explain, feedback, detail, card, history, drift, predictions, reload,
     ]  # fmt: skip
     return Router(f"/{name}", route_handlers=handlers, tags=[project.title], opt={"project": name})
 

@@ -6,20 +6,21 @@ import asyncio
 import gc
 import logging
 import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
 
+from serve.drift import Drift, compare
 from serve.fallback import MicroBatcher, PipelineScorer
+from serve.history import History, read_ledger
 from serve.log import Entry, Overloaded, PredictionLog, Unavailable
 from serve.models import LoadError, Model, load_model
-from serve.predict import Answered, Answerer, Classified, TooExtremeError
+from serve.predict import Answered, Answerer, Classified, TooExtremeError, Valued
 from serve.problems import FieldError, ProblemError
 from serve.rows import MALFORMED, Row, first_error, malformed, wrong_fields
 from serve.settings import Settings
@@ -31,6 +32,8 @@ logger = logging.getLogger("serve")
 SLICE = 100  # rows of a batch worked on at a time, between which single rows get their turn
 BUSY = {"Retry-After": "1"}
 PURGE_EVERY = 3600.0
+DRIFT_EVERY = 60.0
+DRIFT_FRESH = 2.0  # seconds for which an answer is given again, so that asking often costs nothing
 
 
 class Feedback(msgspec.Struct, forbid_unknown_fields=True):
@@ -95,7 +98,8 @@ class Service:
         )
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
-        self._purge: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._drift: dict[str, tuple[float, Drift]] = {}
         # Looking up a labelled metric costs more than counting; there are few of each.
         self._request_metrics = lru_cache(1024)(
             lambda project, route, status: (
@@ -119,13 +123,16 @@ class Service:
             await self.log.start()
         gc.collect()
         gc.freeze()  # what was loaded stays: collections that walk it would stall requests for tens of milliseconds
+        if self.settings.log:
+            self._tasks.append(asyncio.create_task(self._watch_drift()))
         if self.settings.log and self.settings.retention_days:
-            self._purge = asyncio.create_task(self._purge_forever())
+            self._tasks.append(asyncio.create_task(self._purge_forever()))
 
     async def stop(self) -> None:
         """Write what is still queued, then let go of everything."""
-        if self._purge:
-            self._purge.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)  # none may be reading when the log closes: it would hang
         if self.settings.log:
             await self.log.stop(self.settings.drain_seconds)
         self._worker.shutdown()
@@ -140,6 +147,7 @@ class Service:
             logger.warning("%s: not loaded: %s", name, error)
             raise
         self.failures.pop(name, None)
+        self._drift.pop(name, None)
         batcher = None
         if isinstance(model.scorer, PipelineScorer):
             batcher = MicroBatcher(model.scorer, self._worker, self.metrics.micro_batch.observe)
@@ -181,6 +189,17 @@ class Service:
         await self._keep(name, answers)
         return b'{"predictions":[' + b",".join([answered.body for answered in answers]) + b"]}"
 
+    async def try_rows(self, name: str, body: bytes) -> list[Classified | Valued]:
+        """The answers to a few rows that somebody only plays with. They are neither logged nor counted: the log, and what
+        watches it, are about what was really asked.
+        """
+        answerer = self.answerer(name)
+        rows = answerer.model.codec.read_batch(body)
+        if len(rows) > SLICE:
+            raise wrong_fields([FieldError("rows", f"List should have at most {SLICE} items to be tried out")])
+        answers = await self._answer(answerer, rows, None, "", time.perf_counter_ns(), inline=False)
+        return [answered.answer for answered in answers]
+
     async def explain(self, name: str, body: bytes) -> bytes:
         """Why the model answers one row as it does, as JSON."""
         answerer = self.answerer(name)
@@ -213,6 +232,26 @@ class Service:
             raise ProblemError(404, f"{name} has made no prediction {given.prediction_id!r}.")
         return FeedbackKept(given.prediction_id, given.outcome, corrections=len(history) - 1)
 
+    def history(self, name: str, limit: int) -> History:
+        """The latest decisions about a project's models; ProblemError 503 for a ledger that cannot be read."""
+        try:
+            return History(read_ledger(self.settings.root, name)[::-1][:limit])
+        except ValueError as error:
+            raise ProblemError(503, f"{error}.") from None
+
+    async def drift(self, name: str) -> Drift:
+        """How far the latest predictions are from the training rows; looked at again after `DRIFT_FRESH` seconds."""
+        model = self.answerer(name).model
+        seen, found = self._drift.get(name, (0.0, None))
+        if found is None or time.monotonic() - seen >= DRIFT_FRESH:
+            with self._reading():
+                recent = await self.log.recent(name, self.settings.drift_rows)
+            found = await asyncio.get_running_loop().run_in_executor(self._worker, compare, model, recent)
+            self._drift[name] = time.monotonic(), found
+            for shift in [*found.columns, *([found.score] if found.score else [])]:
+                self.metrics.drift.labels(name, shift.column).set(shift.index)
+        return found
+
     async def page(self, name: str, limit: int, after: str | None) -> Page:
         """Logged predictions of a project, newest first."""
         with self._reading():
@@ -233,6 +272,11 @@ class Service:
         with self._reading():
             if not await self.log.delete(prediction_id):
                 raise ProblemError(404, f"The log holds no prediction {prediction_id!r}.")
+
+    def drift_state(self, name: str) -> str | None:
+        """What the drift of the latest predictions was when it was last looked at, None while too few tell."""
+        _, found = self._drift.get(name, (0.0, None))
+        return found.state if found and found.state != "unknown" else None
 
     def count_request(self, project: str, route: str, status: int, seconds: float) -> None:
         """Count and time an answered request."""
@@ -298,19 +342,23 @@ class Service:
         self._count(name, answers)
 
     def _count(self, name: str, answers: list[Answered]) -> None:
-        kinds = Counter(
-            (answer.label, answer.risk_level) if isinstance(answer, Classified) else ("", "") for answer, _, _ in answers
-        )
-        for (label, risk), rows in kinds.items():
-            self._prediction_metrics(name, label, risk).inc(rows)
         classifies = isinstance(answers[0].answer, Classified)
         histogram = self._score_metrics(name, classifies)
-        for answered in answers:
-            histogram.observe(answered.entry.score)
+        for answer, _, entry in answers:
+            kind = (answer.label, answer.risk_level) if isinstance(answer, Classified) else ("", "")
+            self._prediction_metrics(name, *kind).inc()
+            histogram.observe(entry.score)
 
     def _observe_commit(self, seconds: float, rows: int) -> None:
         self.metrics.commit_seconds.observe(seconds)
         self.metrics.commit_rows.observe(rows)
+
+    async def _watch_drift(self) -> None:
+        while True:
+            for name in self.names:
+                with suppress(ProblemError):  # no model, or no log to read
+                    await self.drift(name)
+            await asyncio.sleep(DRIFT_EVERY)
 
     async def _purge_forever(self) -> None:
         while True:

@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     ] = "sqlite+aiosqlite:///serve.db"
     spill_path: Annotated[Path, Field(description="folder for predictions while the database is down")] = Path("serve.spill")
     retention_days: Annotated[int, Field(ge=0, description="age at which logged predictions are deleted; 0: never")] = 0
+    drift_rows: Annotated[int, Field(ge=200, description="latest predictions that drift is looked for in")] = 1_000
     max_queue: Annotated[int, Field(ge=1, description="rows that may wait for the log; more are refused with 503")] = 10_000
     max_batch: Annotated[int, Field(ge=1, description="rows of one batch request")] = 1_000
     max_body: Annotated[int, Field(ge=1_000, description="bytes of one request")] = 5_000_000

@@ -43,6 +43,12 @@ class Metrics:
         )
         self.loaded = Gauge("serve_model_loaded", "1 while a model serves.", ["project"], registry=registry)
         self.model = Info("serve_model", "The model that serves.", ["project"], registry=registry)
+        self.drift = Gauge(
+            "serve_drift_index",
+            "Population stability index of the latest predictions.",
+            ["project", "column"],
+            registry=registry,
+        )
         self.commit_seconds = Histogram(
             "serve_log_commit_seconds", "Time of one commit of the log.", buckets=LATENCY, registry=registry
         )

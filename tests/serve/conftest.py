@@ -20,7 +20,10 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from serve.app import create_app
+from tests.serve.browser import browser, chromium, expected, page, site
 from tests.serve.checkout import settings, shared, shared_base
+
+__all__ = ["browser", "chromium", "expected", "page", "site"]  # fixtures
 
 Client = TestClient[Litestar]
 Serve = Callable[..., Client]

@@ -42,7 +42,18 @@ def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
 def test_every_route_is_documented(document: dict[str, Any]) -> None:
     expected = {"/health", "/ready", "/metrics", "/v1/projects", "/v1/reload", "/v1/predictions/{prediction_id}"}
     for name in project_names():
-        parts = ["", "/predict", "/predict/batch", "/explain", "/feedback", "/card", "/predictions", "/reload"]
+        parts = [
+            "",
+            "/predict",
+            "/predict/batch",
+            "/explain",
+            "/feedback",
+            "/card",
+            "/history",
+            "/drift",
+            "/predictions",
+            "/reload",
+        ]
         expected |= {f"/v1/{name}{part}" for part in parts}
     assert set(document["paths"]) == expected
 
@@ -150,4 +161,4 @@ def test_generated_requests_get_only_documented_answers(checkout: Path, tmp_path
 
             call()
             tried.add(operation.path)
-        assert len(tried) == 6 + 8 * len(project_names())
+        assert len(tried) == 6 + 10 * len(project_names())

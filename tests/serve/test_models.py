@@ -140,9 +140,13 @@ def test_the_revision_is_that_of_the_checkout_and_unknown_outside_git(root: Path
     assert load(root, revision="").revision == "unknown"
     git = ["git", "-c", "user.name=tester", "-c", "user.email=tester@example.org", "-C", str(root)]
     subprocess.run(["git", "init", "--quiet", str(root)], check=True)
-    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "Begin"], check=True)
+    subprocess.run([*git, "add", "dvc.lock"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message", "Begin"], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     assert load(root, revision="").revision == head
+    with (root / "dvc.lock").open("a") as lock:
+        lock.write("# edited\n")
+    assert load(root, revision="").revision == f"{head}-dirty"
 
 
 def test_a_model_without_export_is_served_by_the_pipeline_and_says_why(root: Path) -> None:

@@ -1,0 +1,99 @@
+"""Style sheet, scripts and icon, kept in memory, and the JavaScript of Vega-Lite, made on the first request."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import logging
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath
+
+from serve.pages.site import HEADERS
+from serve.problems import ProblemError
+
+STATIC = Path(__file__).with_name("static")
+TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+BUNDLE = "vega.js"
+# In a process of its own, which yields to whatever predicts: it takes 2 s and 150 MB, which the server would keep for ever.
+EMIT = """
+import gzip, os, sys
+getattr(os, "nice", int)(10)
+import vl_convert
+sys.stdout.buffer.write(gzip.compress(vl_convert.javascript_bundle().encode(), mtime=0))
+"""
+logger = logging.getLogger("serve")
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file as it is sent."""
+
+    media_type: str
+    zipped: bytes
+
+    @cached_property
+    def tag(self) -> str:
+        """What a browser compares its copy by."""
+        return f'"{hashlib.sha256(self.zipped).hexdigest()[:20]}"'
+
+    def response(self, request: Request[Any, Any, Any]) -> Response[bytes]:
+        """The file, or nothing for a browser that has it."""
+        headers = {"ETag": self.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        if self.tag in request.headers.get("if-none-match", ""):
+            return Response(b"", status_code=304, headers=headers)
+        if "gzip" not in request.headers.get("accept-encoding", ""):
+            return Response(gzip.decompress(self.zipped), media_type=self.media_type, headers=headers)
+        return Response(self.zipped, media_type=self.media_type, headers={**headers, "Content-Encoding": "gzip"})
+
+
+class Bundle:
+    """The JavaScript of Vega, Vega-Lite and Vega-Embed as `vl_convert` emits it."""
+
+    def __init__(self) -> None:
+        self._making: asyncio.Task[Asset] | None = None
+
+    async def get(self) -> Asset:
+        """The bundle; ProblemError 503 where it cannot be made, and the next request tries again."""
+        if self._making is None or (self._making.done() and self._making.exception()):
+            self._making = asyncio.create_task(self._make())
+        return await asyncio.shield(self._making)
+
+    async def _make(self) -> Asset:
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", EMIT, stdout=pipe, stderr=pipe)
+        zipped, complaint = await process.communicate()
+        if process.returncode:
+            logger.error("no charts: vl_convert failed: %s", complaint.decode(errors="replace")[-500:])
+            raise ProblemError(503, "The charts' JavaScript cannot be made here; the server's log says why.")
+        return Asset("text/javascript", zipped)
+
+
+def read_assets(folder: Path = STATIC) -> dict[str, Asset]:
+    """All files of a folder by name."""
+    return {
+        path.name: Asset(TYPES[path.suffix], gzip.compress(path.read_bytes(), mtime=0))
+        for path in folder.iterdir()
+        if path.suffix in TYPES
+    }
+
+
+def asset_routes() -> list[BaseRouteHandler]:
+    """`/static/...`: open, as it tells nothing."""
+    assets, bundle = read_assets(), Bundle()
+
+    @get("/static/{name:str}", include_in_schema=False, opt={"headers": HEADERS})
+    async def static(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
+        asset = await bundle.get() if name == BUNDLE else assets.get(name)
+        if asset is None:
+            raise ProblemError(404, f"There is no file {name!r}.")
+        return asset.response(request)
+
+    return [static]

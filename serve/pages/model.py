@@ -1,0 +1,84 @@
+"""How good the model that serves is, where it is not, and what it rests on."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from litestar import get
+from litestar.handlers import BaseRouteHandler
+from litestar.response import Template
+
+from serve.history import Event
+from serve.models import Model, read_report
+from serve.pages.card import card_html
+from serve.pages.ledger import about, ledger_of, promoted
+from serve.pages.plots import charts
+from serve.pages.quality import candidates, importance, learning, segments, standing
+from serve.pages.site import Area, Site, Tab, between, metric, words
+from stages.card import TITLES
+from stages.project import Project
+
+
+def metric_rows(model: Model, rival: dict[str, Any]) -> list[list[str]]:
+    """Every metric with its interval, and that of the model it is compared with, where there is one."""
+    project, found, other = model.project, model.evaluation.get("metrics", {}), rival.get("metrics", {})
+    return [
+        [
+            words(name),
+            metric(found[name]["value"], name, project.unit),
+            between(found[name], name, project.unit),
+            *([metric(other[name]["value"], name, project.unit) if name in other else "–"] if other else []),
+        ]
+        for name in TITLES
+        if name in found
+    ]
+
+
+def rival_of(events: list[Event], model: Model) -> dict[str, Any]:
+    """The model that this one was compared with when it was considered, or that is in production while it was not; empty
+    where there is none. `detail` is the comparison in words.
+    """
+    own = about(events, model.hash)
+    live = next((event for event in reversed(events) if event.live_hash), None)
+    digest = (own.details.get("champion") or {}).get("hash") if own else live.live_hash if live else None
+    other = promoted(events, digest) if digest else None
+    if other is None:
+        return {}
+    rules = (own.details.get("rules") or []) if own else []
+    detail = next((rule["detail"] for rule in rules if rule["rule"] == "comparison"), "")
+    return {"version": other.version, "metrics": other.details.get("metrics") or {}, "detail": detail}
+
+
+def quality(reports: Path, model: Model) -> dict[str, Any]:
+    """What the page shows of a model's reports."""
+    return {
+        "charts": charts(model, reports / "plots"),
+        "candidates": candidates(model, read_report(reports / "leaderboard.json", [])),
+        "segments": segments(model),
+        "importance": importance(read_report(reports / "importance.json", {})),
+        "learning": learning(model),
+        "card": card_html(model.card),
+    }
+
+
+def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
+    """`/<project>/model`."""
+    reports = site.service.settings.root / "reports" / project.name
+    titles = {column.name: column.title for column in project.columns}
+
+    @get("/model")
+    async def model() -> Template:
+        live = site.model(project)
+        found = await site.once(project, "quality", partial(quality, reports))
+        rival = rival_of(await ledger_of(site, project), live)
+        return site.page(
+            "model.html", project, "model", rows=metric_rows(live, rival), rival=rival, standing=standing(live, rival),
+            titles=titles, backtest=live.evaluation.get("backtest"), fairness=live.evaluation.get("fairness"), **found,
+        )  # fmt: skip
+
+    return [model]
+
+
+AREA = Area(Tab("model", "Model"), handlers)

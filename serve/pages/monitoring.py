@@ -1,0 +1,107 @@
+"""How the server and the model fare: traffic, latency, drift, errors, the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from litestar import Request, get
+from litestar.handlers import BaseRouteHandler
+from litestar.response import Template
+
+from serve.log import Recent, Unavailable
+from serve.pages.drift_reports import read_reports, report_handlers
+from serve.pages.ledger import VERDICTS
+from serve.pages.monitoring_plots import distribution, latency, requests, shifts
+from serve.pages.predictions import answer, prediction_handlers
+from serve.pages.reading import Beside, Kept, beside, traffic
+from serve.pages.site import Area, Site, Tab
+from serve.problems import ProblemError
+from serve.telemetry import Metrics
+from stages.project import Project
+
+WINDOWS = {24: "24 hours", 168: "7 days"}
+LATEST = 10  # predictions below the charts
+SHIFTED = 3  # columns that are shown beside the training rows
+STATES = {"stable": "good", "moderate": "warn", "large": "bad", "unknown": ""}
+
+
+def refusals(metrics: Metrics, project: str) -> tuple[int, list[tuple[str, str, str]]]:
+    """How many requests of a project this process has answered, and its errors by route and status, the most frequent
+    first.
+    """
+    counted = [
+        (sample.labels["route"], sample.labels["status"], int(sample.value))
+        for metric in metrics.requests.collect() for sample in metric.samples
+        if sample.name.endswith("_total") and sample.labels["project"] == project
+    ]  # fmt: skip
+    failed = sorted((entry for entry in counted if int(entry[1]) >= 400), key=lambda entry: -entry[2])
+    return sum(entry[2] for entry in counted), [(route, status, f"{count:,}") for route, status, count in failed]
+
+
+async def attempt(work: Awaitable[Any], troubles: set[str]) -> Any:
+    """What the work gives, or None with its trouble noted: one part that fails leaves the page the others."""
+    try:
+        return await work
+    except ProblemError as error:
+        troubles.add(error.detail)
+    except Unavailable as error:
+        troubles.add(f"The prediction log cannot be used now: {error}.")
+    return None
+
+
+def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
+    """`/<project>/monitoring` and the pages below it."""
+    service, name, kept = site.service, project.name, Kept()
+    reports = service.settings.root / "reports" / name / "drift"
+    titles = {column.name: column.title for column in project.columns} | {"score": "Score"}
+
+    async def looked_at() -> list[Beside]:
+        model = site.model(project)
+        recent: list[Recent] = await service.log.recent(name, service.settings.drift_rows)
+        return await asyncio.to_thread(beside, model, recent)
+
+    async def logged(hours: int, troubles: set[str]) -> dict[str, Any]:
+        """The charts of what the log holds."""
+        answerer = service.active.get(name)
+        seen = await attempt(kept.get(hours, lambda: traffic(service.log, name, hours)), troubles)
+        drift = found = None
+        if answerer is not None:
+            drift = await attempt(service.drift(name), troubles)
+            found = await attempt(kept.get(answerer.model.loaded_at, looked_at), troubles)
+        latest = await attempt(service.page(name, LATEST, None), troubles)
+        window = WINDOWS[hours]
+        columns = {each.column: each for each in found or []}
+        moved = [shift.column for shift in (drift.columns if drift else []) if shift.state != "stable"][:SHIFTED]
+        unit = "" if project.task == "classification" else project.unit
+        return {
+            "traffic": seen,
+            "requests": requests(seen, window) if seen else None,
+            "latency": latency(seen, window) if seen and seen.whole.median_ms is not None else None,
+            "drift": drift,
+            "shifts": shifts(drift, titles) if drift and drift.columns else None,
+            "scores": distribution(columns["score"], "Score", unit) if "score" in columns else None,
+            "moved": [distribution(columns[column], titles[column]) for column in moved if column in columns],
+            "latest": latest.predictions if latest else [],
+        }
+
+    @get("/monitoring")
+    async def monitoring(request: Request[Any, Any, Any]) -> Template:
+        given = request.query_params.get("hours", "")
+        hours = int(given) if given in {str(each) for each in WINDOWS} else min(WINDOWS)
+        troubles: set[str] = set()
+        logs = service.settings.log
+        shown = await logged(hours, troubles) if logs else {}
+        answered, errors = refusals(service.metrics, name)
+        return site.page(
+            "monitoring.html", project, "monitoring", logs=logs, hours=hours, windows=WINDOWS, states=STATES,
+            kinds=VERDICTS, answer=answer,
+            reasons=[*service.health(), *sorted(troubles)], stats=service.log.stats() if logs else None, answered=answered,
+            errors=errors, reports=await asyncio.to_thread(read_reports, reports), **shown,
+        )  # fmt: skip
+
+    return [monitoring, *prediction_handlers(site, project), *report_handlers(site, project)]
+
+
+AREA = Area(Tab("monitoring", "Monitoring"), handlers)

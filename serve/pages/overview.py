@@ -1,0 +1,45 @@
+"""What a project answers, how well, and what the rows look like that its model was trained on."""
+
+from __future__ import annotations
+
+from litestar import get
+from litestar.handlers import BaseRouteHandler
+from litestar.response import Template
+
+from serve.models import Model
+from serve.pages.home import primary
+from serve.pages.profile import described
+from serve.pages.site import Area, Site, Tab, words
+from stages.project import Project
+
+
+def figures(model: Model) -> list[dict[str, str]]:
+    """The key figures."""
+    rows, tested = model.manifest["rows"], model.evaluation.get("rows")
+    return [
+        {"label": "Live version", "value": model.version or "none", "note": model.stage or "not registered"},
+        *primary(model.project, model.evaluation.get("metrics", {})),
+        {"label": "Rows trained on", "value": f"{rows:,}", "note": f"tested on {tested:,} others" if tested else ""},
+        {"label": "Kind of model", "value": words(model.manifest["estimator"]).capitalize()},
+    ]
+
+
+def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
+    """`/<project>`."""
+
+    @get("/")
+    async def overview() -> Template:
+        data, profile = await site.report(project, "data.json"), await site.report(project, "profile.json")
+        return site.page(
+            "overview.html",
+            project,
+            "",
+            figures=figures(site.model(project)),
+            sources=data["sources"] if data else [],
+            profile=profile and await site.once(project, "profile", lambda model: described(project, profile)),
+        )
+
+    return [overview]
+
+
+AREA = Area(Tab("", "Overview"), handlers)

@@ -1,0 +1,84 @@
+"""The charts of a regressor's quality: rows of its CSV files in, charts out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from serve.models import Model
+from serve.pages.site import number, percent
+from serve.pages.specs import SHARE, Chart, Rows, axis, diagonal, level, line, near, scatter
+
+DOTS = 600  # of a scatter plot; more make the page slow and show nothing new
+
+
+def predicted_actual(rows: Rows, model: Model) -> Chart:
+    dots, unit = thinned(rows), model.project.unit
+    values = [row[key] for row in dots for key in ("actual", "predicted")]
+    low, high = min(values), max(values)
+    kind = {"type": "log"} if model.project.log_target and low > 0 else {"zero": False}
+    scale = {**kind, "nice": False}
+    x, y = axis("actual", f"Actual, {unit}", scale=scale), axis("predicted", f"Predicted, {unit}", scale=scale)
+    found = model.evaluation["metrics"]
+    return Chart(
+        "predicted-actual", "Predicted against actual",
+        f"R² is {found['r2']['value']:.3f}; a prediction is off by {number(found['mae']['value'], unit)} on average. "
+        "Dashed: perfect.",
+        scatter(dots, x, y, diagonal("actual", "predicted", low, high)),
+    )  # fmt: skip
+
+
+def residuals(rows: Rows, model: Model) -> Chart:
+    unit = model.project.unit
+    low, middle, high = np.quantile([row["residual"] for row in rows], [0.05, 0.5, 0.95])
+    x = axis("predicted", f"Predicted, {unit}", scale={"zero": False})
+    y = axis("residual", f"Actual minus predicted, {unit}")
+    return Chart(
+        "residuals", "Residuals",
+        f"Nine in ten residuals lie between {number(low, unit)} and {number(high, unit)}, half of them below "
+        f"{number(middle, unit)}.",
+        scatter(thinned(rows), x, y, level(0)),
+    )  # fmt: skip
+
+
+def coverage(rows: Rows, model: Model) -> Chart:
+    unit, promised = model.project.unit, model.manifest["interval"]["coverage"]
+    worst = min(rows, key=lambda row: row["covered"])
+    x = axis("predicted", f"Predicted, {unit}", scale={"zero": False})
+    y = axis("covered", "Test rows inside their interval", axis=SHARE, scale={"zero": False})
+    return Chart(
+        "coverage", "Interval coverage by predicted value",
+        f"Intervals promise {percent(promised)}, dashed; they hold least around {number(worst['predicted'], unit)}: "
+        f"{percent(worst['covered'])}.",
+        line(rows, x, y, level(promised), points=True),
+        ("Predicted", "Inside the interval"),
+        [(number(row["predicted"], unit), percent(row["covered"])) for row in rows],
+    )  # fmt: skip
+
+
+def error_by_size(rows: Rows, model: Model) -> Chart:
+    unit = model.project.unit
+    worst = max(rows, key=lambda row: row["error"])
+    x = axis("predicted", f"Predicted, {unit}", scale={"zero": False})
+    return Chart(
+        "error-by-size", "Error by predicted value",
+        f"The mean percentage error is largest around {number(worst['predicted'], unit)}: {percent(worst['error'])}.",
+        line(rows, x, axis("error", "Mean absolute percentage error", axis=SHARE), points=True),
+        ("Predicted", "Mean absolute percentage error"),
+        [(number(row["predicted"], unit), percent(row["error"])) for row in rows],
+    )  # fmt: skip
+
+
+def error_distribution(rows: Rows, model: Model) -> Chart:
+    read = near(rows, "rows", (0.25, 0.5, 0.75, 0.9))
+    x, y = axis("error", "Absolute percentage error", axis=SHARE), axis("rows", "Test rows within it", axis=SHARE)
+    return Chart(
+        "error-distribution", "Rows within an error",
+        f"Half of the test rows are within {percent(read[1]['error'])}, nine in ten within {percent(read[3]['error'])}.",
+        line(rows, x, y),
+        ("Test rows", "Within"), [(percent(row["rows"]), percent(row["error"])) for row in read],
+    )  # fmt: skip
+
+
+def thinned(rows: Rows) -> Rows:
+    """At most `DOTS` of the rows."""
+    return rows[:: -(-len(rows) // DOTS)]

@@ -1,0 +1,65 @@
+"""Signing in with an API key, so that a browser may see the pages and call the routes of a server that asks for keys."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from litestar import Request, Response, get, post
+from litestar.datastructures import Cookie
+from litestar.handlers import BaseRouteHandler
+from litestar.response import Redirect
+
+from serve.pages.site import Site
+from serve.problems import ProblemError
+from serve.protection import COOKIE, SIGNED_IN_FOR, known_key, over_https, same_origin
+
+Call = Request[Any, Any, Any]
+OPEN = {"open": True}
+
+
+def cookie(request: Call, value: str, seconds: int) -> Cookie:
+    """The sign-in cookie: scripts do not see it, and other sites' pages do not send it."""
+    return Cookie(COOKIE, value=value, max_age=seconds, httponly=True, samesite="strict", secure=over_https(request))
+
+
+def local(address: str) -> str:
+    """An address within this server, or that of the home page: a link to the sign-in must not lead elsewhere."""
+    return address if address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable() else "/"
+
+
+def handlers(site: Site) -> list[BaseRouteHandler]:
+    """`/sign-in` and `/sign-out`."""
+
+    def form(next_page: str, *, refused: bool = False) -> Response[Any]:
+        return site.page(
+            "sign_in.html", status=401 if refused else 200, next=next_page, refused=refused, hours=SIGNED_IN_FOR // 3600
+        )
+
+    @get("/sign-in", opt=OPEN)
+    async def ask(request: Call) -> Response[Any]:
+        if not site.service.settings.api_keys:
+            return Redirect("/", status_code=303)
+        return form(local(request.query_params.get("next", "/")))
+
+    @post("/sign-in", opt=OPEN)
+    async def sign_in(request: Call) -> Response[Any]:
+        refuse_strangers(request)
+        given = await request.form()
+        key, next_page = str(given.get("key", "")).strip(), local(str(given.get("next", "/")))
+        if not known_key(key, site.service.settings.api_keys):
+            return form(next_page, refused=True)
+        return Redirect(next_page, status_code=303, cookies=[cookie(request, quote(key, safe=""), SIGNED_IN_FOR)])
+
+    @post("/sign-out", opt=OPEN)
+    async def sign_out(request: Call) -> Response[Any]:
+        refuse_strangers(request)
+        return Redirect("/sign-in", status_code=303, cookies=[cookie(request, "", 0)])
+
+    return [ask, sign_in, sign_out]
+
+
+def refuse_strangers(request: Call) -> None:
+    """ProblemError 403 for a form of another site: nobody is signed in with another's key, or out unasked."""
+    if not same_origin(request):
+        raise ProblemError(403, "This form was sent from another site; open the page of this server and try again.")

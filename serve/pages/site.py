@@ -1,0 +1,197 @@
+"""What every page is made from: its template, the navigation, the reports of the model that serves, and how values are
+written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from math import isfinite
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
+from litestar.plugins.jinja import JinjaTemplateEngine
+from litestar.response import Redirect, Template
+
+from serve.models import Model, read_report
+from serve.problems import ProblemError, http_response, problem_response, unexpected_response
+from serve.protection import security_headers
+from serve.service import Service
+from stages.card import AMOUNTS, TITLES, metric_text
+from stages.project import Project
+
+HEADERS = security_headers(
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
+    b"form-action 'self'; frame-ancestors 'none'"
+)
+OPT = {"page": True, "headers": HEADERS}  # of every handler of a page: it asks for a key and carries these headers
+SCALED = re.compile(r"([\d,]+) (.+)")  # a unit such as 1,000 USD
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A page of a project: the last part of its address, and when there is such a page."""
+
+    path: str
+    title: str
+    shown: Callable[[Site, str], bool] = lambda site, name: True
+
+
+@dataclass(frozen=True)
+class Area:
+    """A module of pages: its tab, and its handlers under `/<project>`."""
+
+    tab: Tab
+    handlers: Callable[[Site, Project], list[BaseRouteHandler]]
+
+
+class Site:
+    """The pages of one server."""
+
+    def __init__(self, service: Service, projects: list[Project], areas: Sequence[Area]) -> None:
+        self.service = service
+        self.projects = projects
+        self.areas = areas
+        self._made: dict[tuple[str, str], tuple[Model, Any]] = {}
+
+    def page(
+        self, template: str, project: Project | None = None, tab: str = "", status: int = 200, **context: Any
+    ) -> Template:
+        """A page: its template with what every page shows, the navigation and what is known of the project's model."""
+        answerer = self.service.active.get(project.name) if project else None
+        shared = {
+            "projects": [{"name": other.name, "title": other.title, "href": self.home_of(other)} for other in self.projects],
+            "project": project,
+            "model": answerer.model if answerer else None,
+            "tabs": self.tabs(project) if project else [],
+            "tab": tab,
+            "keys": bool(self.service.settings.api_keys),
+        }
+        return Template(template, context=shared | context, status_code=status)
+
+    def tabs(self, project: Project) -> list[dict[str, str]]:
+        """The tabs of a project that there is something to show in."""
+        tabs = [area.tab for area in self.areas if area.tab.shown(self, project.name)]
+        return [{"path": tab.path, "title": tab.title, "href": f"/{project.name}/{tab.path}".rstrip("/")} for tab in tabs]
+
+    def home_of(self, project: Project) -> str:
+        """The address of the first page of a project."""
+        return self.tabs(project)[0]["href"]
+
+    def model(self, project: Project) -> Model:
+        """The model that serves; ProblemError 503 while there is none."""
+        return self.service.answerer(project.name).model
+
+    async def report(self, project: Project, file: str) -> Any:
+        """A JSON report about the model that serves, None where the pipeline made none."""
+        path = self.service.settings.root / "reports" / project.name / file
+        return await self.once(project, file, lambda model: read_report(path, None))
+
+    async def once(self, project: Project, key: str, make: Callable[[Model], Any]) -> Any:
+        """What `make` makes of the model that serves: in a thread, and once per loaded model and key."""
+        model = self.model(project)
+        known = self._made.get((project.name, key))
+        if known is None or known[0] is not model:
+            known = self._made[project.name, key] = model, await asyncio.to_thread(make, model)
+        return known[1]
+
+
+def failed(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """What a page that fails answers: a page to a browser, the way to the sign-in where a key is missing; to everybody else
+    problem details.
+    """
+    if isinstance(error, ProblemError):
+        response = problem_response(request, error)
+    elif isinstance(error, HTTPException):
+        response = http_response(request, error)
+    else:
+        response = unexpected_response(request, error)
+    if not wants_html(request):
+        return response
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return Redirect(f"/sign-in?next={quote(address)}", status_code=303)
+    problem = msgspec.json.decode(response.content)
+    page = request.app.state.site.page("error.html", status=response.status_code, problem=problem)
+    page.headers.update({key: value for key, value in response.headers.items() if key.lower() == "retry-after"})
+    return page
+
+
+def wants_html(request: Request[Any, Any, Any]) -> bool:
+    """Whether a browser asks for a page."""
+    return "text/html" in request.headers.get("accept", "")
+
+
+def templates() -> JinjaTemplateEngine:
+    """The template engine: everything is escaped, and a name that is not there is an error."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"number": number, "percent": percent, "moment": moment, "metric": metric, "between": between}
+    environment.filters["words"] = words
+    environment.policies["json.dumps_function"] = to_json  # `tojson` escapes the rest: <, >, & and '
+    environment.policies["json.dumps_kwargs"] = {}
+    return JinjaTemplateEngine.from_environment(environment)
+
+
+def to_json(value: Any) -> str:
+    """JSON for a script block: NaN is null, and there are no line separators, which JavaScript took for ends of lines."""
+    return msgspec.json.encode(value).decode().replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """A number with its unit: `1,234 USD`, `6.21`, and `24,100 USD` for 24.1 of a unit of `1,000 USD`. A year, which has no
+    unit, keeps its four digits.
+    """
+    if value is None or not isfinite(value):
+        return "–"
+    if found := SCALED.fullmatch(unit):
+        return number(value * int(found[1].replace(",", "")), found[2])
+    size = abs(value)
+    if float(value).is_integer() or size >= 1000:
+        text = f"{value:,.0f}" if unit or size >= 10_000 else f"{value:.0f}"
+    else:
+        text = f"{value:.1f}" if size >= 100 else f"{value:.2f}" if size >= 1 else f"{value:.3g}"
+    return f"{text} {unit}".rstrip()
+
+
+def percent(share: float | None) -> str:
+    """A share in per cent, with one decimal."""
+    return "–" if share is None or not isfinite(share) else f"{100 * share:.1f} %"
+
+
+def moment(value: datetime) -> str:
+    """A time in UTC, to the minute."""
+    return f"{value:%Y-%m-%d %H:%M} UTC"
+
+
+def metric(value: float | None, name: str, unit: str = "") -> str:
+    """A metric as the model card writes it, amounts as `number` does."""
+    return number(value, unit) if name in AMOUNTS else metric_text(name, value)
+
+
+def between(bounds: Mapping[str, float], name: str, unit: str = "") -> str:
+    """The interval of a metric, from its `low` to its `high`, with one unit for both."""
+    low, high = (metric(bounds[key], name, unit) for key in ("low", "high"))
+    return f"{low.split()[0]} to {high}"
+
+
+def words(name: str) -> str:
+    """The title of a metric, or a name as words."""
+    return TITLES.get(name, name.replace("_", " "))

@@ -1,0 +1,20 @@
+// A row, and what the model says of it.
+
+import { post } from "./api.js";
+import { number, percent, signed } from "./format.js";
+
+// A text as the value of a field: what cannot be one is left as it is, for the server to say what is wrong with it.
+export function valueOf(field, text) {
+  if (text === "") return undefined;
+  return field.kind === "number" && text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
+}
+
+// What the model says of some rows, without a trace in the log.
+export const tryRows = (schema, rows) => post(`/${schema.project}/predict/try`, { rows });
+
+export const amount = (schema, score) => (schema.classifies ? percent(score) : number(score, schema.unit));
+
+export function difference(schema, score, before) {
+  if (!schema.classifies) return signed(number(score - before, schema.unit), score - before);
+  return `${signed((100 * (score - before)).toFixed(1), score - before)} points`;
+}
