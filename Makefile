@@ -52,6 +52,9 @@ bench: setup  ## measure what the README quotes
 	python -m tests.benchmarks.bench_gate
 	SOAK=1 python -m pytest tests/serve/test_app.py -k test_reloads_and_a_swap -n0 --no-cov
 
+screenshots: setup  ## take the pictures of the web pages that the README shows
+	python -m tests.screenshots
+
 verify: setup  ## run the pipeline in two clean clones and compare the hashes of all outputs
 	python -m tests.verify
 
@@ -67,4 +70,4 @@ clean:  ## remove the environment, caches and everything the pipeline made
 	rm -rf data models $(filter-out reports/%/metrics.json reports/%/ledger.jsonl,$(wildcard reports/*/*))
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup lock repro experiments serve image test lint bench verify clean
+.PHONY: help setup lock repro experiments serve image test lint bench screenshots verify clean

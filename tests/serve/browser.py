@@ -82,7 +82,9 @@ def page(browser: Browser, expected: list[str]) -> Iterator[Page]:
     opened.set_default_timeout(15_000)
     complaints = listen(opened)
     yield opened
+    shown = opened.locator("body").inner_text()
     context.close()
+    assert not any(leak in shown for leak in ("[object", "undefined", "NaN"))
     assert [text for text in complaints if not any(part in text for part in expected)] == []
 
 

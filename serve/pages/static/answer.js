@@ -35,7 +35,7 @@ function riskPicture(schema, probability, threshold) {
   scale.style.gridTemplateColumns = zones.map(([, from, to]) => `${to - from}fr`).join(" ");
   const text = `Probability ${percent(probability)} on a scale of 0 to 100 %, threshold ${percent(threshold)}`;
   const marks = [placed("limit", threshold), placed("mark moves", probability)];
-  return [gauge(text, el("div", { class: "track" }, track), marks), scale];
+  return [gauge(text, el("div", { class: "track" }, track), ...marks), scale];
 }
 
 // The interval on a scale that holds it and nearly all of the training sample.
