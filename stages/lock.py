@@ -12,7 +12,8 @@ import yaml
 
 def outputs(lock: bytes) -> dict[str, str]:
     """MD5 by path of all outputs in a dvc.lock; a folder's ends in `.dir`. Raises what YAML and a wrong layout raise."""
-    stages = yaml.load(lock, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"].values()
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the former, where it was built, is ten times as fast
+    stages = yaml.load(lock, Loader=loader)["stages"].values()  # noqa: S506 - both are safe
     return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
 
 

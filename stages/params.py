@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from stages.command import UserError
 
 Settings = dict[str, Any]
+Evidence = Literal["columns", "joint", "loss", "bias", "pattern"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 ESTIMATORS = (
@@ -136,8 +137,8 @@ class DriftAlpha(Block):
 class Drift(Block):
     """When a batch is refused as bad data, and when it is a reason to retrain.
 
-    Refused: more rows that break the schema than `ingest.max_rejected`, gaps that grew by more than `max_gaps` of the rows, a
-    number that became constant, or one that looks like itself in another unit, its median more than `unit` times off.
+    Refused: more rows that break the schema than `ingest.max_rejected`, gaps that grew by more than `max_gaps` of the rows,
+    a number that became constant, or one that looks like itself in another unit, its median more than `unit` times off.
     Retrain: evidence of one of the kinds in `retrain_on`, when it is both surer than its `alpha` and larger than its least
     size: `distance` between the distributions of a number or the score (0 to 1), `spread` as a ratio, `shift` between
     shares of categories (Cohen's w), `gaps` as a share of the rows; `auc` of a classifier that tells the batch from
@@ -149,7 +150,7 @@ class Drift(Block):
     sample: Annotated[int, Field(ge=1_000)] = 50_000
     max_gaps: Share = 0.2
     unit: Annotated[float, Field(gt=1)] = 1.3
-    retrain_on: list[Literal["columns", "joint", "loss", "bias", "pattern"]] = ["columns", "joint", "loss", "bias", "pattern"]
+    retrain_on: list[Evidence] = ["columns", "joint", "loss", "bias", "pattern"]
     alpha: DriftAlpha = DriftAlpha()
     distance: Share = 0.05
     spread: Annotated[float, Field(gt=1)] = 1.08

@@ -66,7 +66,8 @@ class Scorer:
         if rows % 2:
             matrix = np.concatenate([matrix, matrix[-1:]])
         parts = [
-            self._session.run(self._outputs, {"columns": matrix[start : start + SLICE]})[0] for start in range(0, rows, SLICE)
+            self._session.run(self._outputs, {"columns": matrix[start : start + SLICE]})[0]
+            for start in range(0, rows, SLICE)
         ]
         return np.concatenate(parts).ravel()[:rows] if parts else np.empty(0)
 

@@ -1,0 +1,233 @@
+"""Error rates of the drift check on simulated batches, whose truth is known, beside the rules that it replaces.
+
+Run `python -m tests.benchmarks.bench_drift [bankchurn ...] [--batches 500]` after `dvc repro`; seeds are fixed. The replaced
+rules retrain when any number's Kolmogorov-Smirnov test has p < 0.05, and when any number's mean moves two standard
+deviations. Evidently's default preset, which is slow, sees one batch in `--evidently`; it flags a batch when half of the
+columns drift.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import ks_2samp
+
+from stages.drift import check
+from stages.drift_batch import Batch, checked_columns, gather
+from stages.drift_model import Live, load_live
+from stages.drift_quality import is_measured
+from stages.files import Paths
+from stages.ingest import sift
+from stages.metrics import HIGHER_IS_BETTER, fold_scores
+from stages.params import Params, load_params
+from stages.project import Project, project_names
+from stages.schema import coerce
+from stages.score import load_scorer
+
+UNITS = (1.609, 1 / 1.609, 10.764, 1 / 10.764, 2.54, 1 / 2.54, 1000, 0.001)
+DEPENDENT = {"bankchurn": "Balance", "telecom": "minutes", "carvision": "odometer", "boston": "NOX", "realestate": "bed"}
+
+
+@cache
+def setting(name: str) -> tuple[Live, Params, Any]:
+    """What every check of a project needs."""
+    live = load_live(name)
+    return live, load_params(name), load_scorer(live.project, Paths(name).model)
+
+
+def simulate(project: Project, rows: int, shift: str | None, *seed: int) -> pd.DataFrame:
+    """Raw rows, in no order."""
+    rng = np.random.default_rng([*b"bench", *project.name.encode(), *seed])
+    frame = pd.DataFrame(project.simulate(rng, rows, shift))
+    return frame.iloc[rng.permutation(rows)].reset_index(drop=True)
+
+
+def measured(live: Live) -> list[Any]:
+    """Columns of numbers with many values."""
+    return [c for c in live.project.columns if is_measured(c, live.reference[c.name].dropna())]
+
+
+def within(column: Any, values: np.ndarray) -> np.ndarray:
+    """Values moved to the nearest that the schema takes."""
+    return np.clip(values, column.ge if column.gt is None else column.gt + 0.01, column.le)
+
+
+def moved(frame: pd.DataFrame, live: Live, number: int, rng: np.random.Generator, stretch: float, by: float) -> pd.DataFrame:
+    """One column, another one in each batch, stretched around its mean and moved by standard deviations; whole numbers are
+    rounded at random. A column is passed over when that takes more than 5 % of its values out of the schema.
+    """
+    options = []
+    for column in measured(live):
+        usual = live.reference[column.name].dropna().to_numpy()
+        values = usual.mean() + stretch * (frame[column.name].to_numpy(dtype=float) - usual.mean()) + by * usual.std()
+        if (np.isfinite(values) & (within(column, values) != values)).mean() < 0.05:
+            options.append((column, usual, values))
+    column, usual, values = options[number % len(options)]
+    if (usual % 1 == 0).all():
+        values = np.floor(values + rng.random(len(values)))
+    return frame.assign(**{column.name: within(column, values)})
+
+
+def unlinked(frame: pd.DataFrame, live: Live, rng: np.random.Generator) -> pd.DataFrame:
+    """A column that hangs together with others dealt out anew among the rows that have it."""
+    column = DEPENDENT.get(live.project.name, measured(live)[0].name)
+    there = np.flatnonzero(frame[column].notna())
+    values = frame[column].to_numpy(copy=True)
+    values[there] = values[rng.permutation(there)]
+    return frame.assign(**{column: values})
+
+
+def broken(frame: pd.DataFrame, live: Live, number: int, rng: np.random.Generator) -> pd.DataFrame:
+    """One column stuck, in another unit, or with 40 % of its values lost; that last only where few are missing otherwise."""
+    kind, number = number % 3, number // 3
+    columns = measured(live)
+    if kind == 2:
+        columns = [c for c in live.project.columns if live.reference[c.name].isna().mean() < 0.3]
+        name = columns[number % len(columns)].name
+        return frame.assign(**{name: frame[name].mask(rng.random(len(frame)) < 0.4)})
+    column = columns[number % len(columns)]
+    values = frame[column.name]
+    if kind == 1:
+        return frame.assign(**{column.name: values * UNITS[number // len(columns) % len(UNITS)]})
+    return frame.assign(**{column.name: values.where(values.isna(), live.reference[column.name].min())})
+
+
+@cache
+def concept_share(name: str) -> float:
+    """The share of rows after the concept shift that makes the live model's primary metric 5 % worse."""
+    live, _, scorer = setting(name)
+    project = live.project
+    sides = []
+    for shift in (None, "concept"):
+        frame = project.clean(sift(simulate(project, 50_000, shift, 9, 9), checked_columns(project))[0])
+        sides.append((frame[project.target].to_numpy(), scorer(coerce(frame, project.columns)[0])))
+
+    def metric(share: float) -> float:
+        cuts = [round(len(side[0]) * part) for side, part in zip(sides, (1 - share, share), strict=True)]
+        mixed = [np.concatenate([side[of][:cut] for side, cut in zip(sides, cuts, strict=True)]) for of in (0, 1)]
+        return fold_scores(mixed[0], mixed[1], project.task)[project.primary_metric]
+
+    sign = 1 if project.primary_metric in HIGHER_IS_BETTER else -1
+    wanted, low, high = metric(0) * (1 - 0.05 * sign), 0.0, 1.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (low, middle) if sign * metric(middle) < sign * wanted else (middle, high)
+    return high
+
+
+def draw(name: str, scenario: str, number: int, rows: int) -> pd.DataFrame | None:
+    """The raw rows of a batch; None where the scenario makes no sense for the project."""
+    live, *_ = setting(name)
+    project, rng = live.project, np.random.default_rng([*name.encode(), *scenario.encode(), number])
+    shift = {"inflation 10 %": "inflation", "new category 5 %": "new_category"}.get(scenario)
+    if shift and shift not in project.shifts:
+        return None
+    frame = simulate(project, rows, shift, *scenario.encode(), number, rows)
+    if scenario == "mean + 0.25 sd":
+        return moved(frame, live, number, rng, 1, 0.25)
+    if scenario == "variance x 1.3":
+        return moved(frame, live, number, rng, 1.3**0.5, 0)
+    if scenario == "dependence only":
+        return unlinked(frame, live, rng)
+    if scenario == "broken sensor":
+        return broken(frame, live, number, rng)
+    if scenario == "concept, 5 % of the metric":
+        after = simulate(project, rows, "concept", *scenario.encode(), number, 1)
+        return pd.concat([frame, after]).iloc[np.arange(rows) + rows * (rng.random(rows) < concept_share(name))]
+    return frame
+
+
+def rivals(live: Live, batch: Batch, labels: bool) -> dict[str, bool]:
+    """What the replaced rules say."""
+    frame = live.project.clean(batch.frame) if labels else batch.frame
+    names = [c.name for c in live.project.columns if c.kind == "number" and frame[c.name].notna().sum() > 1]
+    names += [live.project.target] if labels else []
+    pairs = [(live.reference[name].dropna(), frame[name].dropna()) for name in names]
+    far = any(abs(now.mean() - usual.mean()) > 2 * usual.std() for usual, now in pairs)
+    return {"any KS p < 0.05": any(ks_2samp(*pair, method="asymp").pvalue < 0.05 for pair in pairs), "mean moved 2 sd": far}
+
+
+def evidently(live: Live, batch: Batch, labels: bool) -> dict[str, bool]:
+    """What Evidently's preset says with its defaults."""
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    columns = [c for c in live.project.columns if c.kind != "date"]
+    texts = [c.name for c in columns if c.kind == "text"]
+    names = [c.name for c in columns] + ([live.project.target] if labels else [])
+    definition = DataDefinition(numerical_columns=[n for n in names if n not in texts], categorical_columns=texts)
+    sides = [Dataset.from_pandas(frame[names], data_definition=definition) for frame in (batch.frame, live.reference)]
+    found = Report([DataDriftPreset()]).run(*sides).dict()["metrics"][0]["value"]
+    return {"Evidently, half of the columns": found["share"] >= 0.5, "Evidently, any column": found["count"] > 0}
+
+
+def judge(name: str, scenario: str, labels: bool, rows: int, number: int, slow: bool) -> dict[str, Any] | None:
+    """The verdicts on one batch, and the seconds that the check took."""
+    live, params, scorer = setting(name)
+    frame = draw(name, scenario, number, rows)
+    if frame is None:
+        return None
+    frame = frame if labels else frame.drop(columns=live.project.target)
+    start = time.perf_counter()
+    batch = gather("bench", [frame], live.project, live.reference, params.drift.sample, 0)
+    report = check(live, batch, scorer(coerce(batch.frame, live.project.columns)[0]), params)
+    seconds = time.perf_counter() - start
+    found = {"verdict": report["verdict"], "evidence": report["evidence"], "seconds": seconds, "number": number}
+    found["changed"] = [f"{e['column']} {t['test']}" for e in report["columns"] for t in e["tests"] if t["drifted"]]
+    if len(batch.frame) > 1:
+        found |= rivals(live, batch, labels) | (evidently(live, batch, labels) if slow else {})
+    return found
+
+
+CASES = [
+    *(("none", labels, rows) for labels in (False, True) for rows in (200, 2_000, 20_000)),
+    ("mean + 0.25 sd", False, 2_000),
+    ("variance x 1.3", False, 2_000),
+    ("inflation 10 %", True, 2_000),
+    ("new category 5 %", False, 2_000),
+    ("dependence only", False, 2_000),
+    ("broken sensor", False, 2_000),
+    ("concept, 5 % of the metric", True, 2_000),
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("projects", nargs="*", default=project_names())
+    parser.add_argument("--batches", type=int, default=500)
+    parser.add_argument("--evidently", type=int, default=25, metavar="N", help="every Nth batch also goes to Evidently")
+    arguments = parser.parse_args()
+    context = multiprocessing.get_context("spawn")  # a fork would share OpenMP's state
+    with ProcessPoolExecutor(2, context) as pool:
+        for scenario, labels, rows in CASES:
+            for name in arguments.projects:
+                tasks = [
+                    pool.submit(judge, name, scenario, labels, rows, number, number % arguments.evidently == 0)
+                    for number in range(arguments.batches)
+                ]
+                if results := [found for found in (task.result() for task in tasks) if found]:
+                    print(f"{name:11}{scenario:28}{'labels' if labels else '':8}{rows:6} {summarise(results)}", flush=True)
+
+
+def summarise(results: list[dict[str, Any]]) -> str:
+    """The shares of verdicts, kinds of evidence and alarms of the other rules, and the median time."""
+    frame = pd.DataFrame(results)
+    said = frame["verdict"].value_counts(normalize=True)
+    parts = [" ".join(f"{verdict} {said.get(verdict, 0):.1%}" for verdict in ("keep", "retrain", "refuse"))]
+    parts.append(f"{frame['seconds'].median():.2f} s")
+    for lists in ("evidence", "changed"):
+        counts = frame[lists].explode().value_counts() / len(frame)
+        parts.append(", ".join(f"{kind} {share:.1%}" for kind, share in counts.head(4).items()))
+    parts += [f"{rule}: {frame[rule].dropna().astype(bool).mean():.1%}" for rule in map(str, frame) if " " in rule]
+    return " | ".join(parts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""The loop on the small sixth project: every outcome, and every place where it can be interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+import stages.projects
+from stages import ledger, registry, retrain
+from stages.command import UserError
+from stages.registry import git
+from tests.samples import raw_rows
+
+NAME = "sixth"
+
+
+def batch(folder: Path, *, upside_down: bool = False, broken: bool = False, rows: int = 300) -> str:
+    """A file of parcels, in whose truth light ones may come late, or whose scales may be broken."""
+    frame = raw_rows(NAME, rows, seed=5)
+    if upside_down:
+        rng = np.random.default_rng(0)
+        light = frame["weight"].fillna(8).rank(pct=True) < 0.4
+        frame["late"] = np.where(rng.random(len(frame)) < 0.05, 1 - light, light).astype(int)
+    if broken:
+        frame["weight"] = 1.0
+    path = folder / "batch.csv"
+    frame.to_csv(path, index=False)
+    return str(path)
+
+
+def state() -> dict[str, Any]:
+    """What a run leaves: Git's tree but for the ledger, tags, what is not committed, and what the ledger says."""
+    keys = ("event", "verdict", "accepted", "version", "hash", "reason")
+    tree = git("ls-tree", "-r", "HEAD").splitlines()
+    return {
+        "tree": [line for line in tree if not line.endswith(("ledger.jsonl", "reports/sixth/metrics.json"))],
+        "tags": git("tag", "--list"),
+        "left": git("status", "--porcelain"),
+        "ledger": [{key: entry.get(key) for key in keys} for entry in ledger.read(NAME)],
+    }
+
+
+@pytest.fixture
+def live(repository: Path, revisions: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The repository with its second model in prod, and rules that suit its few rows."""
+    monkeypatch.setattr(stages.projects, "__path__", [*stages.projects.__path__, str(repository / "stages" / "projects")])
+    monkeypatch.delitem(sys.modules, "stages.projects.sixth", raising=False)
+    document = YAML(typ="safe").load(Path("params.yaml"))
+    document[NAME]["drift"] = {"retrain_on": ["loss", "pattern"]}  # 2 folds of 240 rows score unlike the model does
+    document[NAME]["promote"] = {"margin": 0.9, "fairness_margin": 1.0, "max_ece": 0.9, "latency_ms": 500.0}
+    YAML(typ="safe").dump(document, Path("params.yaml"))
+    git("commit", "--quiet", "--all", "--message", "Lenient rules")
+    registry.register(NAME, revisions[1], "v1.0.0", "The first.")
+    registry.assign(NAME, "v1.0.0", "prod", "The first.")
+    return repository
+
+
+def strict() -> None:
+    """A floor that no model reaches."""
+    document = YAML(typ="safe").load(Path("params.yaml"))
+    document[NAME]["promote"]["floors"] = {"roc_auc": 0.999}
+    YAML(typ="safe").dump(document, Path("params.yaml"))
+    git("commit", "--quiet", "--all", "--message", "A floor")
+
+
+def again(*interruptions: str, monkeypatch: pytest.MonkeyPatch, address: str) -> int | None:
+    """Run, interrupted once after each of these functions of the module in turn, until it comes to its end."""
+    for name in interruptions:
+        with monkeypatch.context() as patched:
+            module, _, function = name.rpartition(".")
+            holder = {"": retrain, "registry": registry, "promote": retrain.promote}[module]
+            done = getattr(holder, function)
+
+            def stop(*arguments: Any, done: Any = done, **named: Any) -> None:
+                done(*arguments, **named)
+                raise KeyboardInterrupt
+
+            patched.setattr(holder, function, stop)
+            with pytest.raises(KeyboardInterrupt):
+                retrain.main(NAME, address)
+    return retrain.main(NAME, address)
+
+
+def test_a_batch_like_the_training_data_changes_nothing_but_the_ledger(live: Path, tmp_path: Path) -> None:
+    before = state()
+    assert retrain.main(NAME, batch(tmp_path)) is None
+    after = state()
+    assert after["ledger"][-1]["verdict"] == "keep"
+    assert after | {"ledger": []} == before | {"ledger": []}
+    assert retrain.main(NAME, batch(tmp_path)) is None
+    assert state() == after
+
+
+def test_a_broken_batch_is_refused_and_changes_nothing_but_the_ledger(live: Path, tmp_path: Path) -> None:
+    before = state()
+    assert retrain.main(NAME, batch(tmp_path, broken=True)) == retrain.REFUSED
+    after = state()
+    assert after["ledger"][-1]["verdict"] == "refuse"
+    assert after | {"ledger": []} == before | {"ledger": []}
+
+
+def test_a_dry_run_writes_nothing(live: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = state()
+    assert retrain.main(NAME, batch(tmp_path, upside_down=True), dry_run=True) is None
+    assert state() == before
+    assert "would be adopted" in capsys.readouterr().out
+
+
+def test_uncommitted_work_is_named_and_left_alone(live: Path, tmp_path: Path) -> None:
+    Path("params.yaml").write_text(Path("params.yaml").read_text() + "# mine\n")
+    with pytest.raises(UserError, match=r"params\.yaml"):
+        retrain.main(NAME, batch(tmp_path, upside_down=True))
+    assert Path("params.yaml").read_text().endswith("# mine\n")
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_another_truth_is_learnt_and_an_interrupted_loop_ends_where_an_undisturbed_one_does(
+    live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    if refused:
+        strict()
+    address = batch(tmp_path, upside_down=True)
+    untouched = state()
+    copy = tmp_path / "undisturbed"
+    shutil.copytree(live, copy, symlinks=True)
+    with contextlib.chdir(copy):
+        assert retrain.main(NAME, address) == (retrain.REFUSED if refused else None)
+        expected = state()
+    ending = ["promote.main", "restore"] if refused else ["registry.register", "promote.main"]
+    code = again("dvc", "adopt", *ending, monkeypatch=monkeypatch, address=address)
+    assert code == (retrain.REFUSED if refused else None)
+    found = state()
+    assert found == expected
+    events = [(entry["event"], entry["verdict"] or entry["accepted"]) for entry in found["ledger"]]
+    if refused:
+        assert events == [("drift", "retrain"), ("promotion", False)]
+        assert found | {"ledger": []} == untouched | {"ledger": []}
+        assert retrain.main(NAME, address) == retrain.REFUSED
+        assert state() == found
+    else:
+        assert events == [("drift", "retrain"), ("promotion", True), ("deployment", None)]
+        sources = YAML(typ="safe").load(Path("params.yaml"))[NAME]["ingest"]["sources"]
+        assert len(sources) == 2
+        assert Path(sources[1]).read_bytes() == Path(address).read_bytes()
+        held = registry.in_stage(NAME)
+        assert held is not None
+        assert held.version != "v1.0.0"
+        assert registry.model_hash_at(NAME, held.revision) == found["ledger"][2]["hash"]
+    assert not found["left"]
