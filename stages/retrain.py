@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import os
 import subprocess
 import sys
@@ -21,12 +20,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ruamel.yaml import YAML
-from ruamel.yaml.util import load_yaml_guess_indent
 
 from stages import deploy, drift, ledger, promote, registry
 from stages.command import UserError, run
 from stages.files import Paths, write
 from stages.sources import fetch
+from stages.yaml_text import edited
 
 PARAMS = Path("params.yaml")
 REFUSED = 3
@@ -41,15 +40,13 @@ def batch_path(project: str, address: str, content: bytes) -> Path:
 
 def with_source(text: str, project: str, source: str) -> str:
     """The text of params.yaml with one more source of a project; comments, order and indentation stay."""
-    yaml, out = YAML(), io.StringIO()
-    yaml.preserve_quotes, yaml.width = True, sys.maxsize
-    document, indent, offset = load_yaml_guess_indent(text, yaml=yaml)
-    yaml.indent(sequence=indent, offset=offset or 0)
-    sources = document[project]["ingest"]["sources"]
-    if source not in sources:
-        sources.append(source)
-    yaml.dump(document, out)
-    return out.getvalue()
+
+    def change(document: Any) -> None:
+        sources = document[project]["ingest"]["sources"]
+        if source not in sources:
+            sources.append(source)
+
+    return edited(text, change)
 
 
 def touched(project: str, batch: Path) -> list[str]:

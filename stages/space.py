@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from copy import deepcopy
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.util import load_yaml_guess_indent
 
 from stages.params import ESTIMATORS, Choice, Range, Train
+from stages.yaml_text import edited
 
 Values = dict[str, Any]
 Space = dict[str, Range | Choice]
@@ -48,14 +45,12 @@ def with_values(train: Train, estimator: str, values: Values) -> Train:
 
 def rewritten(text: str, name: str, estimator: str, values: Values) -> str:
     """The text of params.yaml with these values of a project; comments, order and indentation stay."""
-    yaml, out = YAML(), io.StringIO()
-    yaml.preserve_quotes, yaml.width = True, sys.maxsize
-    document, indent, offset = load_yaml_guess_indent(text, yaml=yaml)
-    yaml.indent(sequence=indent, offset=offset or 0)
-    for key, value in reversed(values.items()):
-        put(document[name]["train"], path_of(key, estimator), value)
-    yaml.dump(document, out)
-    return out.getvalue()
+
+    def change(document: Any) -> None:
+        for key, value in reversed(values.items()):
+            put(document[name]["train"], path_of(key, estimator), value)
+
+    return edited(text, change)
 
 
 def put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
