@@ -79,7 +79,10 @@ def read_model(project: Project, folder: Path, settings: Settings) -> Model:
     expected = deployment["files"] if deployment else expected_hashes(settings.root, project.name)
     verify(content, expected, folder)
     identity = model_hash(expected)
-    version, stage = version_of(read_ledger(settings.root, project.name), identity)
+    try:
+        version, stage = version_of(read_ledger(settings.root, project.name), identity)
+    except ValueError:  # the history says what is wrong with it; predicting needs none
+        version = stage = None
     manifest, plan = json.loads(content["manifest.json"]), json.loads(content["plan.json"])
     needed = {"data", "threshold" if project.task == "classification" else "interval"}
     if missing := needed - manifest.keys():

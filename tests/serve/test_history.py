@@ -62,8 +62,7 @@ def test_a_torn_ledger_is_said_and_stops_nothing_but_its_history(serve: Serve, r
     assert answer.status_code == 503
     assert "ledger.jsonl is not what a ledger holds" in answer.json()["detail"]
     assert client.get("/v1/bankchurn").json()["loaded"]
-    with pytest.raises(LoadError, match=r"ledger\.jsonl"):
-        load_model("bankchurn", settings(root, root))
+    assert load_model("bankchurn", settings(root, root)).version is None
 
 
 def test_version_and_stage_follow_the_ledger(root: Path, tmp_path: Path) -> None:
