@@ -182,10 +182,15 @@ def test_after_ctrl_c_the_same_command_ends_as_if_nothing_had_been(workspace: Pa
     for folder in folders:
         folder.mkdir()
         prepare(folder, "telecom")
-    with subprocess.Popen(command, cwd=folders[0], env=environment(), stdout=subprocess.PIPE, text=True) as process:
+    process = subprocess.Popen(
+        command, cwd=folders[0], env=environment(), stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    )
+    try:
         wait_for_trials(folders[0], "telecom", 3)
         process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
     done = len(tried(folders[0], "telecom")[0])
     assert process.returncode == 130, said
     assert f"interrupted with {done} of 5000 trials done; the same command goes on with the rest" in said
@@ -194,6 +199,11 @@ def test_after_ctrl_c_the_same_command_ends_as_if_nothing_had_been(workspace: Pa
     interrupted, whole = (((folder / "params.yaml").read_text(), tried(folder, "telecom")) for folder in folders)
     assert interrupted == whole
     assert len(whole[1][0]) == done + 6
+
+
+def heed_ctrl_c() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and hands that down."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for_trials(folder: Path, name: str, count: int) -> None:
