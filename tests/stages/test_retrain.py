@@ -37,7 +37,7 @@ def batch(folder: Path, *, upside_down: bool = False, broken: bool = False, rows
 
 def state() -> dict[str, Any]:
     """What a run leaves: Git's tree but for the ledger, tags, what is not committed, and what the ledger says."""
-    keys = ("event", "verdict", "accepted", "version", "hash", "reason")
+    keys = ("event", "verdict", "accepted", "version", "hash")  # a reason holds the milliseconds that it took
     tree = git("ls-tree", "-r", "HEAD").splitlines()
     return {
         "tree": [line for line in tree if not line.endswith(("ledger.jsonl", "reports/sixth/metrics.json"))],
