@@ -65,10 +65,10 @@ def compare_columns(
     project, columns = live.project, {column.name: column for column in columns_of(live.project.record)}
     sides = {name: (live.reference[name], batch[name]) for name in live.importance if name != project.time_column}
     tested = {name: compare_column(columns[name], *pair) for name, pair in sides.items()}
-    sides["the score"] = (live.out_of_fold["score"], pd.Series(scores))
-    tested["the score"] = compare_numbers(live.out_of_fold["score"].to_numpy(), scores)
+    sides["the score"] = (pd.Series(live.scores), pd.Series(scores))
+    tested["the score"] = compare_numbers(live.scores, scores)
     if len(labelled):
-        sides[project.target] = (live.out_of_fold["target"], labelled[project.target])
+        sides[project.target] = (live.reference[project.target], labelled[project.target])
         tested[project.target] = compare_column(columns[project.target], *sides[project.target])
     adjusted = iter(false_discovery_control([finding.p for findings in tested.values() for finding in findings]))
     least = {"spread": np.log(settings.spread), "categories": settings.shift, "gaps": settings.gaps}
@@ -134,7 +134,7 @@ def check(live: Live, batch: Batch, scores: np.ndarray, params: Params) -> dict[
         if surely_changed(report["columns"], settings) & set(project.row.model_fields) <= {fault.column for fault in units}:
             faults += units  # where other columns changed too, the world may have
         report["joint"] = compare_jointly(live, frame, settings, seed)
-        report["stability"] = stability(live.out_of_fold["score"].to_numpy(), scores[frame.index])
+        report["stability"] = stability(live.scores, scores[frame.index])
         if len(labelled):
             report["outcomes"] = compare_outcomes(live, labelled, scores[labelled.index], settings, seed)
         elif project.task == "classification":

@@ -16,6 +16,11 @@ from stages.project import Column, Project
 
 SURE = 1e-6  # the odds at which a chance is ruled out
 TOGETHER = 0.5  # correlation from which on two columns are said to be missing together
+# How many of one unit make another: inches, pounds, feet, miles, gallons, acres; hours, days, months; powers of ten.
+UNITS = (
+    1.60934, 2.20462, 2.47105, 2.54, 3.28084, 3.78541, 4.54609, 10, 10.7639, 12, 24, 60, 100, 365.25, 1_000, 4_046.86, 1e6,
+)  # fmt: skip
+FACTORS = np.array([*UNITS, *(1 / unit for unit in UNITS)])
 FEW_VALUES = 10  # a number with at most so many values is compared as categories are
 
 
@@ -89,34 +94,34 @@ def constant_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Proje
 
 
 def unit_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Project, settings: Drift) -> list[Fault]:
-    """Positive numbers that look as they did once they are divided by one factor, and not before: the distance between the
-    distributions (Kolmogorov and Smirnov's) falls below a third and to what chance explains. The factor is the best of the
-    ratios between their tenths.
+    """Positive numbers that look as they did once they are divided by the ratio of two units, and did not before: Kolmogorov
+    and Smirnov's distance falls below a third, and to what chance and `distance` explain. If any ratio would do, prices
+    that rose by 40 % would be refused; so those of units alone are tried, also as roundly as a batch has them, and another
+    currency is not found.
     """
     found = []
     for column in project.columns:
-        values, usual = (side[column.name].dropna().to_numpy() for side in (batch, reference))
-        if not is_measured(column, reference[column.name]) or (values < 0).any() or (usual < 0).any() or not values.any():
+        sides = [side[column.name].dropna().to_numpy() for side in (batch, reference)]
+        if not is_measured(column, reference[column.name]) or any((side < 0).any() or not side.any() for side in sides):
             continue
-        tenths = [np.quantile(side[side > 0], np.linspace(0.1, 0.9, 9), method="inverted_cdf") for side in (values, usual)]
-        factors = tenths[0] / tenths[1]
-        if abs(np.log(np.median(factors))) < np.log(settings.unit):
-            continue
-        factor = float(min(factors, key=lambda ratio: _distance(usual, values / ratio)[0]))
-        (before, p), (after, _) = _distance(usual, values), _distance(usual, values / factor)
+        values, usual = (side[side > 0] for side in sides)  # zero is the same in every unit
+        before = _distance(usual, values)
         chance = 1.36 * np.sqrt(1 / len(values) + 1 / len(usual))
-        if p < SURE and after < before / 3 and after < settings.distance + chance:
-            many = f"{factor:.3g} times" if factor > 1 else f"1/{1 / factor:.3g} of"
+        if before < settings.distance + chance:
+            continue
+        tenths = [np.quantile(side, np.linspace(0.1, 0.9, 9), method="inverted_cdf") for side in (values, usual)]
+        rounded = [ratio for ratio in tenths[0] / tenths[1] if np.abs(np.log(ratio / FACTORS)).min() < 0.01]
+        after, factor = min((_distance(usual, values / ratio), ratio) for ratio in (*FACTORS, *rounded))
+        if after < before / 3 and after < settings.distance + chance:
+            many = f"{factor:.4g} times" if factor > 1 else f"1/{1 / factor:.4g} of"
             words = f"`{column.name}` is {many} what it was and otherwise distributed as in training, as in another unit"
-            found.append(Fault(column.name, "unit", words, {"factor": factor, "before": before, "after": after}))
+            found.append(Fault(column.name, "unit", words, {"factor": float(factor), "before": before, "after": after}))
     return found
 
 
-def _distance(reference: np.ndarray, batch: np.ndarray) -> tuple[float, float]:
-    """Kolmogorov and Smirnov's distance and its p-value; values that are equal but for rounding count as equal."""
-    with np.errstate(divide="ignore"):
-        found = ks_2samp(np.round(np.log(reference), 6), np.round(np.log(batch), 6), method="asymp")
-    return float(found.statistic), float(found.pvalue)
+def _distance(reference: np.ndarray, batch: np.ndarray) -> float:
+    """Kolmogorov and Smirnov's distance; values that are equal but for rounding count as equal."""
+    return float(ks_2samp(np.round(np.log(reference), 5), np.round(np.log(batch), 5), method="asymp").statistic)
 
 
 def is_measured(column: Column, reference: pd.Series) -> bool:

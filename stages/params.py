@@ -131,25 +131,24 @@ class DriftAlpha(Block):
     joint: Share = 0.003
     loss: Share = 0.005
     bias: Share = 0.01
-    pattern: Share = 0.005
+    pattern: Share = 0.015
 
 
 class Drift(Block):
     """When a batch is refused as bad data, and when it is a reason to retrain.
 
     Refused: more rows that break the schema than `ingest.max_rejected`, gaps that grew by more than `max_gaps` of the rows,
-    a number that became constant, or one that looks like itself in another unit, its median more than `unit` times off.
+    a number that became constant, or one that looks like itself in another unit.
     Retrain: evidence of one of the kinds in `retrain_on`, when it is both surer than its `alpha` and larger than its least
     size: `distance` between the distributions of a number or the score (0 to 1), `spread` as a ratio, `shift` between
     shares of categories (Cohen's w), `gaps` as a share of the rows; `auc` of a classifier that tells the batch from
-    training; with outcomes `loss`, the share by which it grew, and `pattern` in the errors, in their standard deviations.
+    training; with outcomes `loss`, the share by which it grew, `bias` and `pattern` of the residuals in standard deviations.
     A batch of fewer than `min_rows` is kept, and of a larger one than `sample` as many rows are tested.
     """
 
     min_rows: Annotated[int, Field(ge=30)] = 100
     sample: Annotated[int, Field(ge=1_000)] = 50_000
     max_gaps: Share = 0.2
-    unit: Annotated[float, Field(gt=1)] = 1.3
     retrain_on: list[Evidence] = ["columns", "joint", "loss", "bias", "pattern"]
     alpha: DriftAlpha = DriftAlpha()
     distance: Share = 0.05
@@ -159,7 +158,7 @@ class Drift(Block):
     auc: Annotated[float, Field(gt=0.5, lt=1)] = 0.54
     loss: Annotated[float, Field(gt=0)] = 0.02
     bias: Annotated[float, Field(gt=0)] = 0.1
-    pattern: Annotated[float, Field(gt=0)] = 0.1
+    pattern: Annotated[float, Field(gt=0)] = 0.08
 
 
 class Range(Block):

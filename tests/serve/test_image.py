@@ -86,7 +86,16 @@ def container(checkout: Path) -> Iterator[Container]:
         yield started
     finally:
         subprocess.run([*started.command, "rm", "--force", "--time=0", "server"], capture_output=True)
-        shutil.rmtree(store)
+        remove(store)
+
+
+def remove(store: Path, seconds: float = 30) -> None:
+    """Remove a store, which podman's own cleaning up after a container, in the background, may yet mount again."""
+    end = time.monotonic() + seconds
+    while store.exists() and time.monotonic() < end:
+        subprocess.run(["umount", "--lazy", store / "images/overlay"], capture_output=True)
+        shutil.rmtree(store, ignore_errors=True)
+    assert not store.exists(), subprocess.run(["findmnt"], capture_output=True, text=True).stdout
 
 
 def test_the_image_serves_what_was_trained_and_a_stop_loses_nothing(container: Container) -> None:

@@ -1,0 +1,69 @@
+"""A live model that knows the simulator's truth, and batches for it, without training anything."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.drift import check
+from stages.drift_batch import Batch, gather, one_of_each
+from stages.drift_model import Live
+from stages.params import Params
+from stages.project import Project, load_project
+from stages.projects import bankchurn, carvision
+from stages.schema import coerce
+from tests.samples import QUICK, raw_rows, records
+
+
+def truth(project: Project, frame: pd.DataFrame) -> np.ndarray:
+    """What a perfect model says of rows, given the columns it may see."""
+    columns = coerce(frame, project.columns)[0]
+    if project.name == "bankchurn":
+        return bankchurn.churn_probability(columns)
+    return carvision.expected_price(columns)
+
+
+@cache
+def live(name: str = "bankchurn", rows: int = 1_500) -> Live:
+    """A live model of bankchurn or carvision, trained on so many rows."""
+    project = load_project(name)
+    train = project.clean(records(project, rows, seed=1)).drop(columns="source").reset_index(drop=True)
+    reference = one_of_each(train, project)
+    scores = truth(project, train)
+    return Live(
+        project=project,
+        manifest={"threshold": 0.5, "interval": {"radius": 0.4, "scale": "log"}},
+        reference=reference.reset_index(drop=True),
+        scores=scores[reference.index],
+        out_of_fold=pd.DataFrame({"target": train[project.target], "score": scores}),
+        performance={"value": 0.9, "low": 0.8, "high": 1.0},
+        importance=[column.name for column in project.columns],
+        version="v1.0.0",
+        hash="c0ffee",
+    )
+
+
+def params(**drift: Any) -> Params:
+    """Quick parameters with these for drift."""
+    return Params.model_validate({"base": {"seed": 0}, **QUICK, "drift": drift})
+
+
+def raw(name: str = "bankchurn", rows: int = 1_000, seed: int = 2, shift: str | None = None, labels: bool = True) -> Any:
+    """Rows of a batch as they come."""
+    frame = raw_rows(name, rows, seed, shift)
+    return frame if labels else frame.drop(columns=load_project(name).target)
+
+
+def gathered(model: Live, *chunks: pd.DataFrame, limit: int = 50_000) -> Batch:
+    """The batch that these frames make."""
+    return gather("batch.csv", chunks, model.project, model.reference, limit, seed=0)
+
+
+def report(frame: pd.DataFrame, name: str = "bankchurn", **drift: Any) -> dict[str, Any]:
+    """The report on a batch of raw rows."""
+    model = live(name)
+    batch = gathered(model, frame)
+    return check(model, batch, truth(model.project, batch.frame), params(**drift))
