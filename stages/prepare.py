@@ -13,6 +13,8 @@ from stages.files import Paths, write
 from stages.params import load_params
 from stages.project import Project, load_project
 
+FEWEST = 10  # values of a column from which on its order can give the target's away by no chance
+
 
 def draw_keys(sources: pd.Series, seed: int) -> pd.Series:
     """A random number per row, drawn source by source: a further source moves no row of an earlier one between training and
@@ -47,7 +49,8 @@ def split_rows(frame: pd.DataFrame, keys: pd.Series, test_size: float, project: 
 
 def leaking_columns(frame: pd.DataFrame, project: Project, limit: float = 0.999) -> list[str]:
     """Input columns that alone give the target away: in magnitude a rank correlation with it over `limit`, taking the mean
-    target of each text as that text's number. Texts that hardly repeat tell nothing and are passed over.
+    target of each text as that text's number. Texts that hardly repeat and columns of fewer than `FEWEST` values tell nothing
+    and are passed over.
     """
     target = frame[project.target].rank()
     found = []
@@ -57,7 +60,7 @@ def leaking_columns(frame: pd.DataFrame, project: Project, limit: float = 0.999)
             if values.nunique() > len(values) / 10:
                 continue
             values = target.groupby(values).transform("mean")
-        if values.nunique() > 1 and abs(values.rank().corr(target)) > limit:
+        if values.count() >= FEWEST and values.nunique() > 1 and abs(values.rank().corr(target)) > limit:
             found.append(column.name)
     return found
 

@@ -109,6 +109,8 @@ def test_a_falling_copy_of_a_number_gives_it_away_and_noise_does_not() -> None:
     frame = records(BOSTON, 100)
     assert leaking_columns(frame, BOSTON) == []
     assert leaking_columns(frame.assign(RM=-frame["MEDV"]), BOSTON) == ["RM"]
+    two = -frame["MEDV"].where(frame.index < 2)  # which always follow the order of something
+    assert leaking_columns(frame.assign(ZN=two), BOSTON) == []
 
 
 def test_no_input_of_a_project_gives_its_target_away(project: Project) -> None:
