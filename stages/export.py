@@ -102,7 +102,7 @@ def main(name: str) -> None:
 
 def _numeric(steps: list[Any], features: list[str], number: int) -> dict[str, Any]:
     feature = features[number]
-    if len(steps) == 1:  # passed through
+    if len(steps) == 1:  # gaps are kept
         return {"columns": [feature], "fill": None, "mean": None, "scale": None}
     filler, scaler = steps
     weights = {

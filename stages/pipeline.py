@@ -79,6 +79,23 @@ class GapFiller(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return np.where(gaps, complete @ self.weights_.T + self.intercept_, values)
 
 
+class GapKeeper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Leaves numbers and gaps as they are, except that a column without any value is 0 while the estimator is fitted:
+    scikit-learn 1.9 cannot bin it. No tree splits on a constant, so nothing else changes.
+    """
+
+    def fit(self, columns: Any, target: Any = None) -> GapKeeper:
+        self.n_features_in_ = np.shape(columns)[1]
+        return self
+
+    def transform(self, columns: Any) -> np.ndarray:
+        return np.asarray(columns, dtype=float)
+
+    def fit_transform(self, columns: Any, target: Any = None) -> np.ndarray:
+        values = self.fit(columns).transform(columns)
+        return np.where(np.isnan(values).all(axis=0), 0.0, values)
+
+
 def build_encoder(project: Project, *, dense: bool, smooth: float | str, seed: int) -> ColumnTransformer:
     """Features to numbers. Trees take gaps as they are; a dense encoding, for every other estimator, fills them and
     scales. Texts of many values become the mean target of their rows, cross-fitted while training.
@@ -86,7 +103,7 @@ def build_encoder(project: Project, *, dense: bool, smooth: float | str, seed: i
     target_type, folds = ("continuous", KFold) if project.task == "regression" else ("binary", StratifiedKFold)
     target_encoder = TargetEncoder(target_type=target_type, smooth=smooth, cv=folds(5, shuffle=True, random_state=seed))
     parts = [
-        ("numeric", make_pipeline(GapFiller(), StandardScaler()) if dense else "passthrough", list(project.numeric)),
+        ("numeric", make_pipeline(GapFiller(), StandardScaler()) if dense else GapKeeper(), list(project.numeric)),
         ("one_hot", OneHotEncoder(handle_unknown="ignore", sparse_output=False), list(project.one_hot)),
         (
             "target_encoded",

@@ -49,8 +49,8 @@ def split_rows(frame: pd.DataFrame, keys: pd.Series, test_size: float, project: 
 
 def leaking_columns(frame: pd.DataFrame, project: Project, limit: float = 0.999) -> list[str]:
     """Input columns that alone give the target away: in magnitude a rank correlation with it over `limit`, taking the mean
-    target of each text as that text's number. Texts that hardly repeat and columns of fewer than `FEWEST` values tell nothing
-    and are passed over.
+    target of each text as that text's number. Texts that hardly repeat and columns of fewer than `FEWEST` values tell
+    nothing and are passed over.
     """
     target = frame[project.target].rank()
     found = []

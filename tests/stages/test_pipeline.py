@@ -67,6 +67,17 @@ def test_missing_optional_columns_are_gaps_and_gaps_can_be_predicted(project: Pr
     assert np.isfinite(without).all()
 
 
+@pytest.mark.parametrize("estimator", ["hist_gradient_boosting", "ridge"])
+def test_a_column_without_any_value_in_training_changes_nothing(estimator: str) -> None:
+    homes, train = load_project("realestate"), settings()
+    frame = records(homes, 120)
+    features, target = RowFeatures("realestate").transform(frame.assign(prev_sold_date=None)), frame["price"]
+    model = build_model(homes, estimator, train, seed=0).fit(features, target)
+    later = RowFeatures("realestate").transform(frame)
+    assert later["sold_year"].notna().any()
+    np.testing.assert_array_equal(model.predict(later), model.predict(features))
+
+
 def test_a_missing_required_column_or_an_unreadable_value_is_an_error(project: Project) -> None:
     raw = raw_rows(project, 5)
     required = next(column.name for column in project.columns if column.required)

@@ -1,0 +1,139 @@
+"""Retraining by the drift check on a real stream, against never and always retraining.
+
+python -m tests.benchmarks.bench_stream ../shared/data/realtor-data.csv
+
+The listings are cut into batches in their published order, which runs from Puerto Rico by the Virgin Islands through New
+England to New York. The first trains and promotes a first model; each further batch is predicted by the model that a policy
+then has, and only after that learned from: never, by `stages.retrain` in a clone of this repository, or always.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from ruamel.yaml import YAML
+
+from stages.drift_batch import checked_columns
+from stages.files import Paths
+from stages.ingest import sift
+from stages.metrics import fold_scores
+from stages.project import load_project
+from stages.schema import coerce
+from stages.score import load_scorer
+
+NAME = "realestate"
+METRICS = ("mae", "median_ape")
+OUTCOMES = ["loss", "bias", "pattern"]  # what a batch does to the model, whatever its rows look like
+
+
+def call(folder: Path, *command: str, allowed: tuple[int, ...] = (0,)) -> None:
+    """Run a Python module in a clone, its output into a log beside it."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(folder)}
+    with folder.with_suffix(".log").open("a") as log:
+        ended = subprocess.run([sys.executable, "-m", *command], cwd=folder, env=environment, stdout=log, stderr=log)
+    if ended.returncode not in allowed:
+        raise SystemExit(f"{' '.join(command)} ended with {ended.returncode}; see {log.name}")
+
+
+def git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+
+def configure(folder: Path, sources: list[Path], **drift: Any) -> None:
+    """Let the project learn from these files alone."""
+    yaml, file = YAML(), folder / "params.yaml"
+    document = yaml.load(file)
+    document[NAME]["ingest"]["sources"] = [str(source) for source in sources]
+    document[NAME].setdefault("drift", {}).update(drift)
+    yaml.dump(document, file)
+
+
+def start(folder: Path, first: Path, **drift: Any) -> Path:
+    """A clone of this repository whose first model is trained on the first batch and in prod."""
+    subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
+    git(folder, "config", "user.name", "stream")
+    git(folder, "config", "user.email", "stream@localhost")
+    configure(folder, [first], **drift)
+    call(folder, "dvc", "repro", f"export@{NAME}", f"explain@{NAME}")
+    git(folder, "commit", "--quiet", "--all", "--message", "The first batch")
+    call(folder, "stages.promote", NAME)
+    return folder
+
+
+def errors(folder: Path, batch: Path) -> dict[str, float]:
+    """The errors of the model in a clone on a batch."""
+    project = load_project(NAME)
+    rows = project.clean(sift(pd.read_csv(batch), checked_columns(project))[0])
+    scores = load_scorer(project, folder / Paths(NAME).model)(coerce(rows, project.columns)[0])
+    found = fold_scores(rows[project.target].to_numpy(), scores, project.task)
+    return {"rows": len(rows)} | {metric: found[metric] for metric in METRICS}
+
+
+def step(folder: Path, batch: Path) -> dict[str, Any]:
+    """What the loop made of a batch: the check's verdict and evidence, and the gate's decision where it was asked."""
+    file = folder / Paths(NAME).reports / "ledger.jsonl"
+    before = len(file.read_text().splitlines())  # one line an entry
+    call(folder, "stages.retrain", NAME, "--batch", str(batch), allowed=(0, 3))
+    entries = {entry["event"]: entry for entry in map(json.loads, file.read_text().splitlines()[before:])}
+    promotion = entries.get("promotion", {})
+    return {
+        "verdict": entries["drift"]["verdict"],
+        "evidence": ", ".join(entries["drift"]["evidence"]),
+        "promoted": promotion.get("version") if promotion.get("accepted") else "refused" if promotion else "",
+        "reason": entries["drift"]["reason"],
+        "decision": promotion.get("reason", ""),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--rows", type=int, default=500, help="of a batch")
+    arguments = parser.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="stream-"))
+    frame = pd.read_csv(arguments.file)
+    batches = []
+    for number, place in enumerate(range(0, len(frame), arguments.rows)):
+        batches.append(root / f"batch-{number:02}.csv")
+        frame.iloc[place : place + arguments.rows].to_csv(batches[-1], index=False)
+
+    policies = {"loop": start(root / "loop", batches[0]), "loop, outcomes": root / "outcomes"}
+    start(policies["loop, outcomes"], batches[0], retrain_on=OUTCOMES)
+    for name in ("never", "always"):
+        policies[name] = shutil.copytree(policies["loop"], root / name, symlinks=True)
+    results = []
+    for number, batch in enumerate(batches[1:], 1):
+        entry: dict[str, Any] = {"batch": number}
+        for policy, folder in policies.items():
+            entry |= {f"{policy}: {key}": value for key, value in errors(folder, batch).items()}
+        for policy in ("loop", "loop, outcomes"):
+            entry |= {f"{policy}: {key}": value for key, value in step(policies[policy], batch).items()}
+            print(number, policy, entry[f"{policy}: reason"], entry[f"{policy}: decision"], sep=" | ", flush=True)
+        configure(policies["always"], batches[: number + 1])
+        call(policies["always"], "dvc", "repro", f"export@{NAME}")
+        results.append(entry)
+        pd.DataFrame(results).to_csv(root / "results.csv", index=False)
+    found = pd.DataFrame(results)
+    shown = [f"{policy}: {key}" for key in (*METRICS, "verdict", "evidence", "promoted") for policy in policies]
+    print(found[["batch", *(name for name in shown if name in found)]].to_string(index=False, float_format="{:,.4g}".format))
+    for policy in policies:
+        rows = found[f"{policy}: rows"]
+        mae, ape = ((found[f"{policy}: {metric}"] * rows).sum() / rows.sum() for metric in METRICS)
+        trained = {"never": 0, "always": len(found)}.get(policy)
+        if trained is None:
+            trained = int((found[f"{policy}: verdict"] == "retrain").sum())
+        print(f"{policy}: {trained} trainings, mean MAE {mae:,.0f}, mean of the median APE {ape:.1%}")
+
+
+if __name__ == "__main__":
+    main()
