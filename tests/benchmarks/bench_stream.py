@@ -4,8 +4,8 @@ python -m tests.benchmarks.bench_stream ../shared/data/realtor-data.csv
 
 The listings are cut into batches in their published order, which runs from Puerto Rico by the Virgin Islands through New
 England to New York. The first trains and promotes a first model; each further batch is predicted by the model that a policy
-then has, and only after that learned from: never, always, or by `stages.retrain` in a clone of this repository, with the settings
-that are shipped and with `SETTINGS`.
+then has, and only after that learned from: never, always, or by `stages.retrain` in a clone of this repository, with the
+settings that are shipped and with `SETTINGS`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from stages.score import load_scorer
 
 NAME = "realestate"
 METRICS = ("mae", "median_ape")
-# For a stream whose every batch is of other places and comes with its prices: retrain for what other rows do to the model, not
-# for their being others, and take a model that is not clearly worse, judged on more rows than a tenth of a batch.
+# For a stream whose every batch is of other places and comes with its prices: retrain for what other rows do to the model,
+# not for their being others, and take a model that is not clearly worse, judged on more rows than a tenth of a batch.
 SETTINGS: dict[str, dict[str, Any]] = {
     "prepare": {"test_size": 0.3},
     "drift": {"retrain_on": ["loss", "bias"], "bias": 0.4, "max_gaps": 0.3},
