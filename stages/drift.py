@@ -3,8 +3,8 @@
 python -m stages.drift realestate --batch new.parquet
 python -m stages.drift realestate --from-log 24 --database sqlite+aiosqlite:///serve.db
 
-The batch may hold the target or not. Writes reports/<project>/drift/<batch>.json, with --html Evidently's report beside it,
-and a line in the ledger. Ends with code 0 to keep the model, 3 if the batch is refused as bad data, 4 to retrain.
+The batch may hold the target or not. Writes reports/<project>/drift/<batch>.json, Evidently's report beside it as HTML, and
+a line in the ledger. Ends with code 0 to keep the model, 3 if the batch is refused as bad data, 4 to retrain.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--from-log", type=float, metavar="HOURS", help="what the server predicted in the last hours")
     default = os.environ.get("SERVE_DATABASE_URL", "sqlite+aiosqlite:///serve.db")
     parser.add_argument("--database", default=default, help="the server's log; default: SERVE_DATABASE_URL, or %(default)s")
-    parser.add_argument("--html", action="store_true", help="write Evidently's report too, which takes some seconds")
+    parser.add_argument("--no-html", dest="html", action="store_false", help="leave out Evidently's report, to save seconds")
     parser.add_argument("--dry-run", action="store_true", help="write nothing")
 
 

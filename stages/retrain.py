@@ -135,7 +135,7 @@ def decide(name: str, batch: str, propose: bool, server: str | None) -> int | No
     if begun:
         restore(name, path, "HEAD")
     elif not adopted:
-        code = drift.main(name, batch, None, "", html=False, dry_run=False)
+        code = drift.main(name, batch, None, "", html=True, dry_run=False)
         ledger.commit(name, f"Check {batch} of {name}")
         if code != drift.CODES["retrain"]:
             return code
