@@ -32,6 +32,7 @@ from stages.schema import coerce
 from stages.score import load_scorer
 
 NAME = "realestate"
+MODEL = Paths(NAME).model
 METRICS = ("mae", "median_ape")
 # For a stream whose every batch is of other places and comes with its prices: retrain for what other rows do to the model,
 # not for their being others, and take a model that is not clearly worse, judged on more rows than a tenth of a batch.
@@ -78,17 +79,18 @@ def start(folder: Path, first: Path, settings: dict[str, dict[str, Any]]) -> Pat
     return folder
 
 
-def errors(folder: Path, batch: Path) -> dict[str, float]:
-    """The errors of the model in a clone on a batch."""
+def errors(model: Path, batch: Path) -> dict[str, float]:
+    """The errors of the model in a folder on a batch."""
     project = load_project(NAME)
     rows = project.clean(sift(pd.read_csv(batch), checked_columns(project))[0])
-    scores = load_scorer(project, folder / Paths(NAME).model)(coerce(rows, project.columns)[0])
+    scores = load_scorer(project, model)(coerce(rows, project.columns)[0])
     found = fold_scores(rows[project.target].to_numpy(), scores, project.task)
     return {"rows": len(rows)} | {metric: found[metric] for metric in METRICS}
 
 
 def step(folder: Path, batch: Path) -> dict[str, Any]:
-    """What the loop made of a batch: the check's verdict and evidence, and the gate's decision where it was asked."""
+    """What the loop made of a batch: the check's verdict and the evidence that counts, and the gate's decision if asked."""
+    counted = YAML(typ="safe").load(folder / "params.yaml")[NAME]["drift"].get("retrain_on")
     file = folder / Paths(NAME).reports / "ledger.jsonl"
     before = len(file.read_text().splitlines())  # one line an entry
     call(folder, "stages.retrain", NAME, "--batch", str(batch), allowed=(0, 3))
@@ -96,8 +98,8 @@ def step(folder: Path, batch: Path) -> dict[str, Any]:
     promotion = entries.get("promotion", {})
     return {
         "verdict": entries["drift"]["verdict"],
-        "evidence": ", ".join(entries["drift"]["evidence"]),
-        "promoted": promotion.get("version") if promotion.get("accepted") else "refused" if promotion else "",
+        "evidence": ", ".join(kind for kind in entries["drift"]["evidence"] if counted is None or kind in counted),
+        "promoted": promotion["version"] if promotion.get("accepted") else "refused" if promotion else "",
         "reason": entries["drift"]["reason"],
         "decision": promotion.get("reason", ""),
     }
@@ -123,16 +125,24 @@ def main() -> None:
     for number, batch in enumerate(batches[1:], 1):
         entry: dict[str, Any] = {"batch": number}
         for policy, folder in policies.items():
-            entry |= {f"{policy}: {key}": value for key, value in errors(folder, batch).items()}
+            entry |= {f"{policy}: {key}": value for key, value in errors(folder / MODEL, batch).items()}
         for policy in loops:
+            if (root / f"{policy}: before").exists():  # the model that the last batch replaced
+                entry[f"{policy}: before"] = errors(root / f"{policy}: before", batch)["mae"]
+                shutil.rmtree(root / f"{policy}: before")
+            shutil.copytree(policies[policy] / MODEL, root / f"{policy}: before")
             entry |= {f"{policy}: {key}": value for key, value in step(policies[policy], batch).items()}
+            if not entry[f"{policy}: promoted"].startswith("v"):
+                shutil.rmtree(root / f"{policy}: before")
             print(number, policy, entry[f"{policy}: reason"], entry[f"{policy}: decision"], sep=" | ", flush=True)
         configure(policies["always"], batches[: number + 1], {})
         call(policies["always"], "dvc", "repro", f"export@{NAME}")
         results.append(entry)
     found = pd.DataFrame(results)
-    shown = [f"{policy}: {key}" for key in (*METRICS, "verdict", "evidence", "promoted") for policy in policies]
-    print(found[["batch", *(name for name in shown if name in found)]].to_string(index=False, float_format="{:,.4g}".format))
+    for policy in loops:
+        shown = ["never: mae", f"{policy}: before", f"{policy}: mae", "always: mae"]
+        shown += [f"{policy}: {key}" for key in ("verdict", "evidence", "promoted")]
+        print(found[["batch", *shown]].to_markdown(index=False, floatfmt=",.0f"))
     for policy in policies:
         rows = found[f"{policy}: rows"]
         mae, ape = ((found[f"{policy}: {metric}"] * rows).sum() / rows.sum() for metric in METRICS)
