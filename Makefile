@@ -50,6 +50,7 @@ bench: setup  ## measure what the README quotes
 	python -m tests.benchmarks.bench_log
 	python -m tests.benchmarks.bench_serve
 	python -m tests.benchmarks.bench_gate
+	python -m tests.benchmarks.bench_drift
 	SOAK=1 python -m pytest tests/serve/test_app.py -k test_reloads_and_a_swap -n0 --no-cov
 
 screenshots: setup  ## take the pictures of the web pages that the README shows

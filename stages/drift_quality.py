@@ -61,10 +61,10 @@ def gap_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Project, s
     """
     names = [column.name for column in project.columns]
     masks, others = reference[names].isna(), batch[names].isna()
-    together = masks.corr().abs() > TOGETHER
+    together = masks.loc[:, masks.nunique() > 1].corr().abs() > TOGETHER
     found = []
     for name in names:
-        partners = [other for other in names if other != name and together.loc[name, other]]
+        partners = list(together.index[together[name]].drop(name)) if name in together else []
         usual, now = (side[name] & ~side[partners].any(axis=1) for side in (masks, others))
         test = compare_shares(usual.to_numpy(), now.to_numpy())
         if test.size > settings.max_gaps and test.p < SURE:
