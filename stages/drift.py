@@ -210,13 +210,12 @@ def main(name: str, batch: str | None, from_log: float | None, database: str, ht
     if not dry_run:
         path = Paths(name).reports / "drift" / f"{batch_name(found.address)}.json"
         write_json(path, report)
+        note(name, report)
         if html and report["columns"]:
             from stages.drift_html import save_html  # which takes seconds to import
 
-            write(
-                path.with_suffix(".html"), partial(save_html, live, found.frame, scores, report, params.drift.alpha.columns)
-            )
-        note(name, report)
+            page = partial(save_html, live, found.frame, scores, report, params.drift.alpha.columns)
+            write(path.with_suffix(".html"), page)
     return CODES[report["verdict"]]
 
 

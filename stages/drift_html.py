@@ -38,16 +38,19 @@ def pinned(entry: dict[str, Any], alpha: float) -> StatTest:
 
 
 def save_html(live: Live, batch: pd.DataFrame, scores: np.ndarray, report: dict[str, Any], alpha: float, path: Path) -> None:
-    """Write what Evidently draws of every column that was tested."""
+    """Write what Evidently draws of every column that was tested, but for those without a value, which it refuses."""
+    whole = [frame.assign(**{"the score": values}) for frame, values in ((batch, scores), (live.reference, live.scores))]
+    entries = [entry for entry in report["columns"] if all(frame[entry["column"]].notna().any() for frame in whole)]
     sides = []
-    for frame, values in ((batch, scores), (live.reference, live.scores)):
-        plain = frame.assign(**{"the score": values})[[entry["column"] for entry in report["columns"]]]
+    for frame in whole:
+        plain = frame[[entry["column"] for entry in entries]]
         dates = plain.select_dtypes("datetime").columns
         sides.append(plain.assign(**{name: plain[name].dt.year + plain[name].dt.dayofyear / 366 for name in dates}))
     texts = list(map(str, sides[1].select_dtypes("str")))
     numbers = [str(name) for name in sides[1] if name not in texts]
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=texts)
     datasets = [Dataset.from_pandas(frame, data_definition=definition) for frame in sides]
-    tests = {entry["column"]: pinned(entry, alpha) for entry in report["columns"]}
+    tests = {entry["column"]: pinned(entry, alpha) for entry in entries}
     preset = DataDriftPreset(columns=list(tests), per_column_method=tests, drift_share=1 / len(tests))
-    Report([preset]).run(*datasets).save_html(str(path))
+    with np.errstate(invalid="ignore"):  # it correlates constants
+        Report([preset]).run(*datasets).save_html(str(path))

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from stages import ledger
 from stages.command import UserError
 from stages.drift import batch_name, check, decide, main
+from stages.drift_html import save_html
 from stages.drift_model import expect, load_live, ranked_columns, residuals, stability
 from stages.drift_quality import Fault
 from stages.metrics import roc_auc
@@ -395,3 +396,17 @@ def test_the_page_of_evidently_repeats_the_verdicts_of_the_check(deployed: Path)
     assert "mb_used" in drifted
     assert f'"value": "{len(drifted)}", "label": "Drifted Columns"' in page
     assert "location, spread, shape; corrected p-value and size" in page
+
+
+@pytest.mark.parametrize("name", ["bankchurn", "carvision"])
+def test_the_page_of_evidently_leaves_out_what_has_no_value_and_takes_what_never_varies(name: str, tmp_path: Path) -> None:
+    model = live(name)
+    constant = next(column.name for column in model.project.columns if column.kind == "number")
+    optional = [column.name for column in model.project.columns if not column.required and column.name != constant]
+    frame = raw(name, 300).assign(**dict.fromkeys(optional, None))
+    batch = gathered(model, frame.assign(**{constant: frame[constant].iloc[0]}))
+    scores = truth(model.project, batch.frame)
+    save_html(model, batch.frame, scores, check(model, batch, scores, params()), 0.01, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert constant in page
+    assert not [column for column in optional if f"veritable {column}" in page]
