@@ -160,7 +160,7 @@ def evidently(live: Live, batch: Batch, labels: bool) -> dict[str, bool]:
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
-    columns = [c for c in live.project.columns if c.kind != "date"]
+    columns = [c for c in live.project.columns if c.kind != "date" and batch.frame[c.name].notna().any()]
     texts = [c.name for c in columns if c.kind == "text"]
     names = [c.name for c in columns] + ([live.project.target] if labels else [])
     definition = DataDefinition(numerical_columns=[n for n in names if n not in texts], categorical_columns=texts)
@@ -206,7 +206,8 @@ RULES = ("any KS p < 0.05", "mean moved 2 sd", "Evidently, half of the columns",
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("projects", nargs="*", default=project_names())
-    parser.add_argument("--batches", type=int, default=500, help="without drift; a fifth of them of each kind of drift")
+    parser.add_argument("--batches", type=int, default=500, help="without drift")
+    parser.add_argument("--drifted", type=int, default=100, help="of each kind of drift")
     parser.add_argument("--evidently", type=int, default=25, metavar="N", help="every Nth batch also goes to Evidently")
     arguments = parser.parse_args()
     table = [f"| batches | rows | {' | '.join(arguments.projects)} | {' | '.join(RULES)} |"]
@@ -215,7 +216,7 @@ def main() -> None:
         for scenario, labels, rows in CASES:
             found = {}
             for name in arguments.projects:
-                numbers = range(arguments.batches if scenario == "none" else arguments.batches // 5)
+                numbers = range(arguments.batches if scenario == "none" else arguments.drifted)
                 tasks = [pool.submit(judge, name, scenario, labels, rows, n, n % arguments.evidently == 0) for n in numbers]
                 if results := [result for task in tasks if (result := task.result())]:
                     found[name] = pd.DataFrame(results)
