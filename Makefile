@@ -35,6 +35,9 @@ experiments: setup  ## compare the experiments of project P by what was changed 
 test: setup  ## run the tests
 	python -m pytest
 
+test-image: setup  ## build the server's image and try it in a container; as root, with mmdebstrap, buildah, podman and runc
+	python -m pytest -n 0 --no-cov -m image tests/serve/test_image.py
+
 lint: setup  ## ruff and mypy
 	ruff check .
 	ruff format --check .
@@ -71,4 +74,4 @@ clean:  ## remove the environment, caches and everything the pipeline made
 	rm -rf data models $(filter-out reports/%/metrics.json reports/%/ledger.jsonl,$(wildcard reports/*/*))
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup lock repro experiments serve image test lint bench screenshots verify clean
+.PHONY: help setup lock repro experiments serve image test test-image lint bench screenshots verify clean

@@ -1,6 +1,6 @@
 """Retraining by the drift check on a real stream, against never and always retraining.
 
-python -m tests.benchmarks.bench_stream ../shared/data/realtor-data.csv
+python -m tests.benchmarks.bench_stream realtor-data.csv
 
 The listings are cut into batches in their published order, which runs from Puerto Rico by the Virgin Islands through New
 England to New York. The first trains and promotes a first model; each further batch is predicted by the model that a policy

@@ -23,6 +23,7 @@ from tests.serve.checkout import example
 TOOLS = ("mmdebstrap", "buildah", "podman", "runc")
 MISSING = [tool for tool in TOOLS if not shutil.which(tool)]
 pytestmark = [
+    pytest.mark.image,
     pytest.mark.skipif(bool(MISSING), reason=f"no {', '.join(MISSING)}: run `apt-get install {' '.join(TOOLS)}` as root"),
     pytest.mark.skipif(os.geteuid() != 0, reason="building an image without a daemon: run the tests as root"),
 ]

@@ -49,7 +49,8 @@ def state() -> dict[str, Any]:
 
 @pytest.fixture
 def live(repository: Path, revisions: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The repository with its second model in prod, and rules that suit its few rows."""
+    """The repository with its second model in prod, rules that suit its few rows, and no page, which takes seconds."""
+    monkeypatch.setattr("stages.drift_html.save_html", lambda *arguments: arguments[-1].touch())
     monkeypatch.setattr(stages.projects, "__path__", [*stages.projects.__path__, str(repository / "stages" / "projects")])
     monkeypatch.delitem(sys.modules, "stages.projects.sixth", raising=False)
     document = YAML(typ="safe").load(Path("params.yaml"))
@@ -133,8 +134,8 @@ def test_another_truth_is_learnt_and_an_interrupted_loop_ends_where_an_undisturb
     with contextlib.chdir(copy):
         assert retrain.main(NAME, address) == (retrain.REFUSED if refused else None)
         expected = state()
-    ending = ["promote.main", "restore"] if refused else ["registry.register", "promote.main"]
-    code = again("dvc", "adopt", *ending, monkeypatch=monkeypatch, address=address)
+    places = ["promote.main", "restore"] if refused else ["dvc", "adopt", "registry.register", "promote.main"]
+    code = again(*places, monkeypatch=monkeypatch, address=address)
     assert code == (retrain.REFUSED if refused else None)
     found = state()
     assert found == expected
