@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import expm1
 from typing import Any
 
 import pandas as pd
@@ -86,7 +87,7 @@ def change(entry: dict[str, Any]) -> str:
         words.append(f"{middle} (distance {distance:.2f})")
     if "spread" in found:
         wider = "wider" if found["spread"] > 0 else "narrower"
-        words.append(f"spreads {abs(100 * (2.718281828 ** found['spread'] - 1)):.0f} % {wider}")
+        words.append(f"spreads {abs(100 * expm1(found['spread'])):.0f} % {wider}")
     if "gaps" in found:
         usual, now = entry["gaps"]
         words.append(f"is missing in {now:.1%} against {usual:.1%}")
