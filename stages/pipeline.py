@@ -19,7 +19,7 @@ from stages.command import UserError
 from stages.estimators import build_estimator, is_dense
 from stages.params import Train
 from stages.project import Project, load_project
-from stages.schema import coerce
+from stages.schema import read
 
 
 class RowFeatures(TransformerMixin, BaseEstimator):
@@ -38,14 +38,10 @@ class RowFeatures(TransformerMixin, BaseEstimator):
 
     def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
         project = load_project(self.project)
-        missing = [column.name for column in project.columns if column.required and column.name not in frame]
-        if missing:
-            raise ValueError(f"{self.project}: the rows lack the column {', '.join(missing)}")
-        values, unreadable = coerce(frame, project.columns)
-        for column in project.columns:
-            if unreadable[column.name].any():
-                bad = frame[column.name][unreadable[column.name]].iloc[0]
-                raise ValueError(f"{self.project}: {column.name} is no {column.kind}: {bad!r}")
+        try:
+            values = read(frame, project.columns)
+        except ValueError as error:
+            raise ValueError(f"{self.project}: {error}") from None
         features = project.features(values)
         return pd.DataFrame({name: features[name] for name in project.feature_names}, index=frame.index)
 

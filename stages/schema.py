@@ -27,6 +27,18 @@ def coerce(frame: pd.DataFrame, columns: tuple[Column, ...]) -> tuple[Columns, d
     return values, unreadable
 
 
+def read(frame: pd.DataFrame, columns: tuple[Column, ...]) -> Columns:
+    """The columns in their training form; ValueError for a required one that is missing or a value that cannot be read."""
+    if missing := [column.name for column in columns if column.required and column.name not in frame]:
+        raise ValueError(f"the rows lack the column {', '.join(missing)}, which this model needs")
+    values, unreadable = coerce(frame, columns)
+    for column in columns:
+        if unreadable[column.name].any():
+            bad = frame[column.name][unreadable[column.name]].iloc[0]
+            raise ValueError(f"{column.name} is no {column.kind}: {bad!r}")
+    return values
+
+
 def to_frame(values: Columns) -> pd.DataFrame:
     """A frame with one dtype per kind of column, whatever the gaps: float64, str, datetime64[s]."""
     casts = {"f": "float64", "O": "str", "M": "datetime64[s]"}

@@ -15,7 +15,7 @@ import pandas as pd
 from stages.command import UserError, run
 from stages.files import Paths, read_json, write
 from stages.project import Columns, Project, load_project
-from stages.schema import coerce, to_frame
+from stages.schema import read, to_frame
 from stages.scorer import Scorer
 
 
@@ -23,14 +23,11 @@ def read_columns(frame: pd.DataFrame, project: Project) -> Columns:
     """The rows as the features take them; UserError for a required column that they lack or a value that cannot be read.
     Text stays as it is: a source may have read a code as a number, the server takes it by the letter.
     """
-    missing = [column.name for column in project.columns if column.required and column.name not in frame]
-    if missing:
-        raise UserError(f"the rows lack the column {', '.join(missing)}, which this model needs")
-    columns, unreadable = coerce(frame, project.columns)
+    try:
+        columns = read(frame, project.columns)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     for column in project.columns:
-        if unreadable[column.name].any():
-            bad = frame[column.name][unreadable[column.name]].iloc[0]
-            raise UserError(f"{column.name} is no {column.kind}: {bad!r}")
         if column.kind == "text" and column.name in frame and frame[column.name].dtype == "str":
             columns[column.name] = frame[column.name].astype(object).where(frame[column.name].notna(), None).to_numpy()
     return columns
