@@ -126,27 +126,34 @@ def test_workers_of_other_code_are_refused(scheduler: str, monkeypatch: pytest.M
 
 @contextmanager
 def dask(*arguments: str, folder: Path) -> Iterator[None]:
-    command = [sys.executable, "-m", "dask", *arguments, "--scheduler-file", "scheduler.json", "--dashboard-address", ":0"]
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
+    """A Dask command running in `folder`, with what it says in a file there."""
+    command = [sys.executable, "-m", "dask", *arguments, "--dashboard-address", ":0"]
+    with (folder / arguments[0]).open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def address_in(file: Path) -> str:
+    until = time.monotonic() + 120
+    while not (file.exists() and file.read_text().endswith("}")) and time.monotonic() < until:
+        time.sleep(0.1)
+    return str(json.loads(file.read_text())["address"])
 
 
 def test_a_scheduler_and_workers_started_outside_a_checkout_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    file = tmp_path / "scheduler.json"
-    with dask("scheduler", "--port", "0", folder=tmp_path), dask("worker", "--no-nanny", folder=tmp_path):
-        until = time.monotonic() + 60
-        while not (file.exists() and file.read_text().endswith("}")) and time.monotonic() < until:
-            time.sleep(0.1)
-        address = json.loads(file.read_text())["address"]
-        said = refusal(address, monkeypatch, patience=60)
-    assert f", scheduler {address}. Start scheduler and workers anew in this checkout" in said
+    with dask("scheduler", "--port", "0", "--host", "127.0.0.1", "--scheduler-file", "scheduler.json", folder=tmp_path):
+        address = address_in(tmp_path / "scheduler.json")
+        with dask("worker", address, "--host", "127.0.0.1", "--no-nanny", folder=tmp_path):
+            said = refusal(address, monkeypatch, patience=120)
+    expected = f", scheduler {address}. Start scheduler and workers anew in this checkout"
+    assert expected in said, [said, *((tmp_path / name).read_text() for name in ("scheduler", "worker"))]
 
 
 def test_without_dask_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
