@@ -26,7 +26,16 @@ from stages.command import run
 from stages.drift_batch import Batch, read_file, read_log
 from stages.drift_model import Live, compare_errors, compare_losses, expect, load_live, measure, stability, tested_columns
 from stages.drift_quality import Fault, constant_faults, gap_faults, is_measured, schema_faults, unit_faults
-from stages.drift_tests import Finding, compare_categories, compare_numbers, compare_shares, days, encode, joint_test
+from stages.drift_tests import (
+    Finding,
+    compare_categories,
+    compare_numbers,
+    compare_shares,
+    days,
+    dependence_test,
+    encode,
+    joint_test,
+)
 from stages.drift_words import describe, explain
 from stages.files import Paths, write, write_json
 from stages.git import who
@@ -91,12 +100,16 @@ def surely_changed(entries: list[dict[str, Any]], settings: Drift) -> set[str]:
 
 
 def compare_jointly(live: Live, batch: pd.DataFrame, settings: Drift, seed: int) -> dict[str, Any]:
-    """Whether a classifier can tell the batch from the reference."""
+    """Whether a classifier can tell the batch from the reference, and whether the numbers depend on each other otherwise."""
     picks = np.sort(np.random.default_rng(seed).permutation(len(live.reference))[:JOINT_ROWS])
     sides = [tested_columns(live.project, frame) for frame in (live.reference.iloc[picks], batch[:JOINT_ROWS])]
     rows, categorical = encode(*sides)
-    found = joint_test(rows, categorical, np.arange(len(rows)) >= len(picks), seed)
-    return found | {"drifted": found["p"] <= settings.alpha.joint and found["auc"] >= settings.auc}
+    inside = np.arange(len(rows)) >= len(picks)
+    found: dict[str, Any] = joint_test(rows, categorical, inside, seed)
+    found["drifted"] = found["p"] <= settings.alpha.joint and found["auc"] >= settings.auc
+    test = dependence_test(rows, list(sides[0]), categorical, inside)
+    test["drifted"] = test["p"] <= settings.alpha.dependence and abs(test["size"]) >= settings.dependence
+    return found | {"dependence": test}
 
 
 def compare_outcomes(live: Live, labelled: pd.DataFrame, scores: np.ndarray, settings: Drift, seed: int) -> dict[str, Any]:
@@ -142,7 +155,7 @@ def check(live: Live, batch: Batch, scores: np.ndarray, params: Params) -> dict[
     outcomes = report["outcomes"] or {}
     kinds = {
         "columns": any(entry["drifted"] for entry in report["columns"]),
-        "joint": (report["joint"] or {}).get("drifted"),
+        "joint": report["joint"] and (report["joint"]["drifted"] or report["joint"]["dependence"]["drifted"]),
     }
     kinds |= {kind: outcomes.get(kind, {}).get("drifted") for kind in ("loss", "bias", "pattern")}
     report["evidence"] = [kind for kind, found in kinds.items() if found]

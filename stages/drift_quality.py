@@ -21,6 +21,9 @@ UNITS = (
     1.60934, 2.20462, 2.47105, 2.54, 3.28084, 3.78541, 4.54609, 10, 10.7639, 12, 24, 60, 100, 365.25, 1_000, 4_046.86, 1e6,
 )  # fmt: skip
 FACTORS = np.array([*UNITS, *(1 / unit for unit in UNITS)])
+# Kolmogorov and Smirnov's distance is larger once in twenty times, and once in a thousand, by chance; times the root of
+# 1 / rows of the one sample + 1 / rows of the other.
+LIKELY, UNLIKELY = 1.36, 1.95
 FEW_VALUES = 10  # a number with at most so many values is compared as categories are
 
 
@@ -95,9 +98,9 @@ def constant_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Proje
 
 def unit_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Project, settings: Drift) -> list[Fault]:
     """Positive numbers that look as they did once they are divided by the ratio of two units, and did not before: Kolmogorov
-    and Smirnov's distance falls below a third, and to what chance and `distance` explain. If any ratio would do, prices
-    that rose by 40 % would be refused; so those of units alone are tried, also as roundly as a batch has them, and another
-    currency is not found.
+    and Smirnov's distance, which chance does not explain, falls by half and to what chance and `distance` explain. If any
+    ratio would do, prices that rose by 40 % would be refused; so those of units alone are tried, also as roundly as a batch
+    has them, and another currency is not found.
     """
     found = []
     for column in project.columns:
@@ -106,13 +109,13 @@ def unit_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Project, 
             continue
         values, usual = (side[side > 0] for side in sides)  # zero is the same in every unit
         before = _distance(usual, values)
-        chance = 1.36 * np.sqrt(1 / len(values) + 1 / len(usual))
-        if before < settings.distance + chance:
+        chance = np.sqrt(1 / len(values) + 1 / len(usual))
+        if before < max(settings.distance, UNLIKELY * chance):
             continue
         tenths = [np.quantile(side, np.linspace(0.1, 0.9, 9), method="inverted_cdf") for side in (values, usual)]
         rounded = [ratio for ratio in tenths[0] / tenths[1] if np.abs(np.log(ratio / FACTORS)).min() < 0.01]
         after, factor = min((_distance(usual, values / ratio), ratio) for ratio in (*FACTORS, *rounded))
-        if after < before / 3 and after < settings.distance + chance:
+        if after < before / 2 and after < settings.distance + LIKELY * chance:
             many = f"{factor:.4g} times" if factor > 1 else f"1/{1 / factor:.4g} of"
             words = f"`{column.name}` is {many} what it was and otherwise distributed as in training, as in another unit"
             found.append(Fault(column.name, "unit", words, {"factor": float(factor), "before": before, "after": after}))

@@ -98,7 +98,10 @@ def joint_sentence(report: dict[str, Any]) -> str:
     """Whether the columns taken together tell the batch from training."""
     joint = report["joint"]
     interval = f"AUC {joint['auc']:.3f}, {joint['low']:.3f} to {joint['high']:.3f}; 0.5 is guessing"
-    return f"All columns together {'' if joint['drifted'] else 'do not '}tell the batch from training ({interval})."
+    words = f"All columns together {'' if joint['drifted'] else 'do not '}tell the batch from training ({interval})."
+    if joint["dependence"]["drifted"]:
+        words += f" `{joint['dependence']['column']}` does not go with the other columns as it did in training."
+    return words
 
 
 def model_sentence(report: dict[str, Any], project: Project) -> str:

@@ -129,9 +129,10 @@ class DriftAlpha(Block):
 
     columns: Share = 0.01
     joint: Share = 0.003
+    dependence: Share = 0.006
     loss: Share = 0.005
     bias: Share = 0.01
-    pattern: Share = 0.015
+    pattern: Share = 0.01
 
 
 class Drift(Block):
@@ -142,7 +143,8 @@ class Drift(Block):
     Retrain: evidence of one of the kinds in `retrain_on`, when it is both surer than its `alpha` and larger than its least
     size: `distance` between the distributions of a number or the score (0 to 1), `spread` as a ratio, `shift` between
     shares of categories (Cohen's w), `gaps` as a share of the rows; `auc` of a classifier that tells the batch from
-    training; with outcomes `loss`, the share by which it grew, `bias` and `pattern` of the residuals in standard deviations.
+    training, and `dependence` of a number on the others in standard deviations, which both count as `joint`; with outcomes
+    `loss`, the share by which it grew, `bias` and `pattern` of the residuals in standard deviations.
     A batch of fewer than `min_rows` is kept, and of a larger one than `sample` as many rows are tested.
     """
 
@@ -156,6 +158,7 @@ class Drift(Block):
     shift: Share = 0.1
     gaps: Share = 0.03
     auc: Annotated[float, Field(gt=0.5, lt=1)] = 0.54
+    dependence: Annotated[float, Field(gt=0)] = 0.1
     loss: Annotated[float, Field(gt=0)] = 0.02
     bias: Annotated[float, Field(gt=0)] = 0.1
     pattern: Annotated[float, Field(gt=0)] = 0.08

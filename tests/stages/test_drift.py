@@ -105,6 +105,19 @@ def test_a_dependence_that_is_gone_shows_in_no_column_but_in_all_together() -> N
     assert found["verdict"] == "retrain"
 
 
+@pytest.mark.parametrize(("size", "evidence"), [(0.3, ["joint"]), (-0.3, ["joint"]), (0.05, [])])
+def test_a_dependence_that_only_its_own_test_finds_counts_too_where_it_is_large(
+    size: float, evidence: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.drift.dependence_test", lambda *_: {"p": 1e-9, "size": size, "column": "Balance"})
+    found = report(raw(rows=600, labels=False))
+    assert not found["joint"]["drifted"]
+    assert found["evidence"] == evidence
+    told = "do not tell the batch from training"
+    assert told in found["reason"]
+    assert ("`Balance` does not go with the other columns as it did in training." in found["reason"]) == bool(evidence)
+
+
 def test_outcomes_that_follow_otherwise_from_the_same_rows_show_only_where_they_are_known() -> None:
     frame = raw(rows=3_000, shift="concept")
     told, untold = report(frame), report(frame.drop(columns="Exited"))

@@ -104,6 +104,17 @@ def test_what_is_dearer_or_otherwise_distributed_is_not_in_another_unit() -> Non
     assert units(MORE.assign(Balance=0.0)) == []
 
 
+def test_a_unit_that_moves_a_wide_column_by_little_is_recognised_and_chance_is_not() -> None:
+    rng = np.random.default_rng(2)
+    usual, now = (pd.DataFrame({"Balance": np.exp(rng.normal(5, 1.7, rows))}) for rows in (455, 2_000))
+    found = [
+        [fault.column for fault in unit_faults(usual.reindex(columns=names), batch.reindex(columns=names), CHURN, Drift())]
+        for names in [[column.name for column in CHURN.columns]]
+        for batch in (now, now * 1.609, now / 1.609)
+    ]
+    assert found == [[], ["Balance"], ["Balance"]]
+
+
 def test_another_unit_is_refused_only_where_no_other_column_changed() -> None:
     cents = raw("bankchurn", 1_000, labels=False)
     cents["EstimatedSalary"] *= 100
