@@ -27,6 +27,7 @@ from stages.drift_batch import Batch, read_file, read_log
 from stages.drift_model import Live, compare_errors, compare_losses, expect, load_live, measure, stability, tested_columns
 from stages.drift_quality import Fault, constant_faults, gap_faults, is_measured, schema_faults, unit_faults
 from stages.drift_tests import (
+    FEWEST,
     Finding,
     compare_categories,
     compare_numbers,
@@ -46,7 +47,6 @@ from stages.score import load_scorer
 
 CODES: dict[str, int | None] = {"keep": None, "refuse": 3, "retrain": 4}
 JOINT_ROWS = 4_000  # of the batch, and of the reference, that the classifier sees at most
-FEWEST = 30  # values below which a column is not tested
 
 Verdict = Literal["keep", "retrain", "refuse"]
 

@@ -22,8 +22,10 @@ from stages.project import MISSING, Columns
 FEW = 10  # expected rows below which categories are pooled: with fewer, small p-values come too often
 CATEGORIES = 60  # a text's most frequent values that trees may tell apart
 INDICATORS = 12  # a text of more values than this takes part in the pattern of the errors through the score alone
+FEWEST = 30  # values below which a column is not tested
 FOLDS = 3
 SWEEPS = 3
+RARE = 0.01  # share of the largest and of the smallest scores that are cut off, as one odd row in a small batch is no change
 TREES: dict[str, Any] = {"max_iter": 30, "max_leaf_nodes": 8, "min_samples_leaf": 30, "learning_rate": 0.15}
 
 
@@ -156,22 +158,25 @@ def dependence_test(rows: np.ndarray, names: list[str], categorical: list[int], 
     others the less it takes to be seen. The smallest p-value of all columns counts after Bonferroni. The size is the
     difference between the mean scores in standard deviations.
     """
-    chosen = [n for n in range(len(names)) if n not in categorical and pd.Series(rows[:, n]).nunique() > 1]
+    there = ~np.isnan(rows)
+    enough = (there[inside].sum(axis=0) >= FEWEST) & (there[~inside].sum(axis=0) >= FEWEST)
+    chosen = [n for n in np.flatnonzero(enough) if n not in categorical and np.ptp(rows[there[:, n], n])]
     if not chosen:
         return {"p": 1.0, "size": 0.0, "column": None}
     z = np.column_stack([_normal_scores(rows[:, number]) for number in chosen])
-    gaps = np.isnan(rows[:, chosen])
+    there = there[:, chosen]
     precision = _precision(z)
     for _ in range(SWEEPS):  # a gap gets what the row's other columns let expect, which leaves their scores alone
-        for number in np.flatnonzero(gaps.any(axis=0)):
-            holes = gaps[:, number]
+        for number in np.flatnonzero(~there.all(axis=0)):
+            holes = ~there[:, number]
             z[holes, number] -= z[holes] @ precision[:, number] / precision[number, number]
         precision = _precision(z)
-    scores, there = z * (z @ precision), ~gaps
-    found = [score_test(score[kept], inside[kept]) for score, kept in zip(scores.T, there.T, strict=True)]
+    tested = [(score[kept], inside[kept]) for score, kept in zip((z * (z @ precision)).T, there.T, strict=True)]
+    tested = [(np.clip(score, *np.quantile(score, [RARE, 1 - RARE])), batch) for score, batch in tested]
+    found = [score_test(*pair) for pair in tested]
     first = int(np.argmin(found))
-    score, batch = scores[there[:, first], first], inside[there[:, first]]
-    size = float((score[batch].mean() - score[~batch].mean()) / score.std())
+    score, batch = tested[first]
+    size = float((score[batch].mean() - score[~batch].mean()) / (score.std() or 1.0))
     return {"p": min(1.0, len(found) * found[first]), "size": size, "column": names[chosen[first]]}
 
 

@@ -178,8 +178,15 @@ def test_numbers_without_a_change_seldom_seem_to_depend_otherwise() -> None:
     rng = np.random.default_rng(8)
     found = [dependence(followers(rng, 300), followers(rng, 200))["p"] for _ in range(400)]
     assert np.mean(np.array(found) < 0.05) <= 0.08
-    none = dependence_test(np.ones((20, 1)), ["constant"], [], inside(10, 10))
-    assert none == {"p": 1.0, "size": 0.0, "column": None}
+
+
+def test_columns_that_never_vary_or_are_missing_on_one_side_are_left_out_of_the_dependence() -> None:
+    rows = np.column_stack([np.ones(80), np.arange(80) < 1, np.where(np.arange(80) < 20, np.nan, np.arange(80))])
+    for chosen in ([0], [2], [0, 2]):
+        none = dependence_test(rows[:, chosen], ["column"] * len(chosen), [], inside(40, 40))
+        assert none == {"p": 1.0, "size": 0.0, "column": None}
+    rare = (np.arange(400) < 1)[:, None] * 1.0
+    assert dependence_test(rare, ["rare"], [], inside(200, 200)) == {"p": 1.0, "size": 0.0, "column": "rare"}
 
 
 def test_gaps_dates_and_rare_texts_become_numbers() -> None:
