@@ -3,8 +3,9 @@ further source, runs the pipeline, commits, lets the gate decide and deploys wha
 
 python -m stages.retrain realestate --batch new.csv
 
-A batch that is kept or refused changes nothing but the ledger. What the gate refuses is taken back by a commit. Interrupted
-anywhere and started again it ends in the same state: what was done is read from the ledger, the commits and the tags.
+A batch that is kept or refused changes nothing but the ledger. A model that the gate refuses is taken back by a commit; the
+batch stays, and the next training learns from it too. Interrupted anywhere and started again it ends in the same state: what
+was done is read from the ledger, the commits and the tags.
 Exit code 0: nothing to do, or promoted. 3: the batch, or the new model, was refused.
 """
 
@@ -29,6 +30,7 @@ from stages.yaml_text import edited
 
 PARAMS = Path("params.yaml")
 REFUSED = 3
+ADOPTED, TAKEN_BACK = "Batch", "Taken back"  # what the last line of a commit's message begins with
 SHORT = 12  # digits of a hash in a name
 
 
@@ -38,21 +40,19 @@ def batch_path(project: str, address: str, content: bytes) -> Path:
     return Paths(project).data / "batches" / f"{hashlib.sha256(content).hexdigest()[:SHORT]}{suffix}"
 
 
-def with_source(text: str, project: str, source: str) -> str:
-    """The text of params.yaml with one more source of a project; comments, order and indentation stay."""
+def with_sources(text: str, project: str, sources: list[str]) -> str:
+    """The text of params.yaml with further sources of a project; comments, order and indentation stay."""
+    return edited(text, lambda document: document[project]["ingest"]["sources"].extend(sources))
 
-    def change(document: Any) -> None:
-        sources = document[project]["ingest"]["sources"]
-        if source not in sources:
-            sources.append(source)
 
-    return edited(text, change)
+def of_model(project: str) -> list[str]:
+    """What a training changes in Git."""
+    return [PARAMS.as_posix(), "dvc.lock", (Paths(project).reports / "metrics.json").as_posix()]
 
 
 def touched(project: str, batch: Path) -> list[str]:
     """What adopting a batch changes in Git."""
-    report, tracked = Paths(project).reports / "metrics.json", Path(f"{batch}.dvc")
-    return [path.as_posix() for path in (PARAMS, Path("dvc.lock"), report, batch.parent / ".gitignore", tracked)]
+    return [*of_model(project), (batch.parent / ".gitignore").as_posix(), f"{batch.as_posix()}.dvc"]
 
 
 def last_check(project: str, digest: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -67,10 +67,23 @@ def last_check(project: str, digest: str) -> tuple[dict[str, Any], dict[str, Any
     return check, decision
 
 
-def is_adopted(project: str, batch: Path) -> bool:
-    """Whether the last commit names the batch as a source."""
-    document = YAML(typ="safe").load(registry.git("show", f"HEAD:./{PARAMS}"))
-    return batch.as_posix() in document[project]["ingest"]["sources"]
+def committed(path: Path) -> str:
+    """What a text file holds in the last commit."""
+    return registry.git_bytes("show", f"HEAD:./{path.as_posix()}").decode()
+
+
+def stored(project: str) -> list[str]:
+    """The batches that the last commit tracks."""
+    folder = Paths(project).data / "batches"
+    listed = registry.git("ls-tree", "--name-only", "HEAD", "--", f"{folder.as_posix()}/").splitlines()
+    return [path.removesuffix(".dvc") for path in listed if path.endswith(".dvc")]
+
+
+def last_commit(digest: str) -> tuple[str, bool]:
+    """The last commit about a batch, and whether it is the one that took its model back."""
+    about = ("log", "--max-count=1", "--extended-regexp", f"--grep=^({ADOPTED}|{TAKEN_BACK}): {digest}$")
+    revision, _, message = registry.git(*about, "--format=%H%n%B").partition("\n")
+    return revision, f"{TAKEN_BACK}: {digest}" in message
 
 
 def dvc(*arguments: str) -> None:
@@ -80,9 +93,8 @@ def dvc(*arguments: str) -> None:
         raise UserError(f"`dvc {' '.join(arguments)}` failed; what it said stands above. Start again when that is mended")
 
 
-def restore(project: str, batch: Path, revision: str) -> None:
-    """Bring everything that adopting a batch changes to what a commit had, in Git's index and the workspace."""
-    paths = touched(project, batch)
+def restore(project: str, paths: list[str], revision: str) -> None:
+    """Bring these files to what a commit had, in Git's index and the workspace, and the pipeline's outputs with them."""
     had = registry.git("ls-tree", "-r", "--name-only", revision, "--", *paths).splitlines()
     for path in set(paths) - set(had):
         registry.git("rm", "--quiet", "--cached", "--ignore-unmatch", "--", path)
@@ -90,29 +102,38 @@ def restore(project: str, batch: Path, revision: str) -> None:
     registry.git("restore", f"--source={revision}", "--staged", "--worktree", "--", *had)
     stages = YAML(typ="safe").load(Path("dvc.yaml"))["stages"]
     dvc("checkout", "--quiet", "--force", *(f"{stage}@{project}" for stage in stages))
-    batch.unlink(missing_ok=True)  # last, as it is what tells that there is something to restore
 
 
-def adopt(project: str, batch: Path, content: bytes, message: str) -> None:
-    """Track the batch, name it in params.yaml, run the pipeline, and commit all of it at once, or nothing."""
+def undo(project: str, batch: Path) -> None:
+    """Bring everything that adopting a batch changes to what the last commit has."""
+    restore(project, touched(project, batch), "HEAD")
+    if batch.as_posix() not in stored(project):
+        batch.unlink(missing_ok=True)  # last, as it is what tells that there is something to undo
+
+
+def adopt(project: str, batch: Path, content: bytes, sources: list[str], message: str) -> None:
+    """Track the batch, name it and those that wait in params.yaml, run the pipeline, and commit all of it at once, or
+    nothing.
+    """
     try:
         write(batch, lambda temporary: temporary.write_bytes(content))
         dvc("add", "--quiet", str(batch))
-        text = with_source(PARAMS.read_text(encoding="utf-8"), project, batch.as_posix())
+        if absent := [f"{source}.dvc" for source in sources if not Path(source).exists()]:
+            dvc("checkout", "--quiet", *absent)
+        text = with_sources(committed(PARAMS), project, sources)
         write(PARAMS, lambda temporary: temporary.write_text(text, encoding="utf-8"))
         dvc("repro", f"export@{project}", f"explain@{project}")
     except UserError:
-        restore(project, batch, "HEAD")
+        undo(project, batch)
         raise
     registry.git("add", "--", *touched(project, batch))
     registry.git("commit", "--quiet", "--message", message)
 
 
-def take_back(project: str, batch: Path, digest: str, reason: str) -> None:
-    """Undo the commit that adopted a batch, by another one."""
-    adopted = registry.git("log", "--max-count=1", "--format=%H", f"--grep=^Batch: {digest}$")
-    restore(project, batch, f"{adopted}^")
-    message = f"Take {project} back to the data before {batch.name}\n\n{reason}"
+def take_back(project: str, batch: Path, digest: str, revision: str, reason: str) -> None:
+    """Undo by another commit what the commit that adopted a batch did to the model; the batch stays."""
+    restore(project, of_model(project), f"{revision}^")
+    message = f"Take {project} back to the model before {batch.name}\n\n{reason}\n\n{TAKEN_BACK}: {digest}"
     registry.git("commit", "--quiet", "--message", message)
 
 
@@ -127,14 +148,22 @@ def decide(name: str, batch: str, propose: bool, server: str | None) -> int | No
     content = fetch(batch)
     digest, path = hashlib.sha256(content).hexdigest(), batch_path(name, batch, content)
     check, decision = last_check(name, digest)
-    adopted = is_adopted(name, path)
-    begun = path.exists() and not adopted  # nothing else puts a file of this name there
-    own = touched(name, path) if begun or decision else []
-    if changed := [file for file in registry.uncommitted() if file not in own]:
-        raise UserError(f"{', '.join(changed)} differ from the last commit: commit or restore them first")
+    before, tracked, (revision, taken_back) = committed(PARAMS), stored(name), last_commit(digest)
+    sources = YAML(typ="safe").load(before)[name]["ingest"]["sources"]
+    new = [source for source in dict.fromkeys([*tracked, path.as_posix()]) if source not in sources]
+    adopted, changed = path.as_posix() in sources, registry.uncommitted()
+    if adopted and taken_back:
+        print(f"{name}: the model learned from this batch together with a later one")
+        return None
+    begun = not adopted and not decision and (bool(changed) if path.as_posix() in tracked else path.exists())
+    if begun and PARAMS.read_text(encoding="utf-8") not in (before, with_sources(before, name, new)):
+        begun = False  # somebody else's work
+    own = touched(name, path) if begun or (adopted and decision) else []
+    if others := [file for file in changed if file not in own]:
+        raise UserError(f"{', '.join(others)} differ from the last commit: commit or restore them first")
     if begun:
-        restore(name, path, "HEAD")
-    elif not adopted:
+        undo(name, path)
+    if not adopted and not (begun and check):
         code = drift.main(name, batch, None, "", html=True, dry_run=False)
         ledger.commit(name, f"Check {batch} of {name}")
         if code != drift.CODES["retrain"]:
@@ -144,14 +173,17 @@ def decide(name: str, batch: str, propose: bool, server: str | None) -> int | No
             print(f"{name}: this batch was tried against this model. {decision['reason']}")
             return REFUSED
     if not adopted:
-        adopt(name, path, content, f"Retrain {name} with {path.name}\n\n{check['reason']}\n\nBatch: {digest}")
+        waiting = f" and {len(new) - 1} that waited" if len(new) > 1 else ""
+        message = f"Retrain {name} with {path.name}{waiting}\n\n{check['reason']}\n\n{ADOPTED}: {digest}"
+        adopt(name, path, content, new, message)
+        revision = registry.head()
     if propose:
         return None
     if decision.get("accepted") is not False:
         promote.main(name)
         _, decision = last_check(name, digest)
     if not decision.get("accepted"):
-        take_back(name, path, digest, decision.get("reason", "It makes a model that was promoted before."))
+        take_back(name, path, digest, revision, decision.get("reason", "It makes a model that was promoted before."))
         return REFUSED
     deploy.main(name, "prod", None, "", push=False, server=server)
     return None

@@ -21,16 +21,16 @@ from tests.samples import raw_rows
 NAME = "sixth"
 
 
-def batch(folder: Path, *, upside_down: bool = False, broken: bool = False, rows: int = 300) -> str:
+def batch(folder: Path, *, upside_down: bool = False, broken: bool = False, seed: int = 5) -> str:
     """A file of parcels, in whose truth light ones may come late, or whose scales may be broken."""
-    frame = raw_rows(NAME, rows, seed=5)
+    frame = raw_rows(NAME, 300, seed=seed)
     if upside_down:
         rng = np.random.default_rng(0)
         light = frame["weight"].fillna(8).rank(pct=True) < 0.4
         frame["late"] = np.where(rng.random(len(frame)) < 0.05, 1 - light, light).astype(int)
     if broken:
         frame["weight"] = 1.0
-    path = folder / "batch.csv"
+    path = folder / f"batch-{seed}.csv"
     frame.to_csv(path, index=False)
     return str(path)
 
@@ -63,12 +63,17 @@ def live(repository: Path, revisions: tuple[str, str], monkeypatch: pytest.Monke
     return repository
 
 
-def strict() -> None:
-    """A floor that no model reaches."""
+def floor(roc_auc: float) -> None:
+    """What a model must reach to be promoted; none reaches 0.999."""
     document = YAML(typ="safe").load(Path("params.yaml"))
-    document[NAME]["promote"]["floors"] = {"roc_auc": 0.999}
+    document[NAME]["promote"]["floors"] = {"roc_auc": roc_auc}
     YAML(typ="safe").dump(document, Path("params.yaml"))
     git("commit", "--quiet", "--all", "--message", "A floor")
+
+
+def sources() -> list[str]:
+    found: list[str] = YAML(typ="safe").load(Path("params.yaml"))[NAME]["ingest"]["sources"]
+    return found
 
 
 def again(*interruptions: str, monkeypatch: pytest.MonkeyPatch, address: str) -> int | None:
@@ -126,7 +131,7 @@ def test_another_truth_is_learnt_and_an_interrupted_loop_ends_where_an_undisturb
     live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:
     if refused:
-        strict()
+        floor(0.999)
     address = batch(tmp_path, upside_down=True)
     untouched = state()
     copy = tmp_path / "undisturbed"
@@ -142,16 +147,46 @@ def test_another_truth_is_learnt_and_an_interrupted_loop_ends_where_an_undisturb
     events = [(entry["event"], entry["verdict"] or entry["accepted"]) for entry in found["ledger"]]
     if refused:
         assert events == [("drift", "retrain"), ("promotion", False)]
-        assert found | {"ledger": []} == untouched | {"ledger": []}
+        (kept,) = retrain.stored(NAME)
+        stays = {f"{kept}.dvc", f"data/{NAME}/batches/.gitignore"}
+        assert {line.split("\t")[1] for line in {*found["tree"]} - {*untouched["tree"]}} == stays
+        assert {key: found[key] for key in ("tags", "left")} == {key: untouched[key] for key in ("tags", "left")}
         assert retrain.main(NAME, address) == retrain.REFUSED
         assert state() == found
+        learns_from_both(address, batch(tmp_path, upside_down=True, seed=6), monkeypatch)
     else:
         assert events == [("drift", "retrain"), ("promotion", True), ("deployment", None)]
-        sources = YAML(typ="safe").load(Path("params.yaml"))[NAME]["ingest"]["sources"]
-        assert len(sources) == 2
-        assert Path(sources[1]).read_bytes() == Path(address).read_bytes()
+        assert [Path(source).read_bytes() for source in sources()[1:]] == [Path(address).read_bytes()]
         held = registry.in_stage(NAME)
         assert held is not None
         assert held.version != "v1.0.0"
         assert registry.model_hash_at(NAME, held.revision) == found["ledger"][2]["hash"]
     assert not found["left"]
+
+
+def learns_from_both(refused: str, further: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What becomes of a batch whose model was refused: it can be tried against another model, and waits for the next one."""
+    (kept,) = retrain.stored(NAME)
+    with monkeypatch.context() as patched:
+        patched.setattr("stages.drift_model.lying", lambda _: {"version": "v9.0.0", "hash": "another model"})
+        begun = retrain.with_sources(Path("params.yaml").read_text(), NAME, [kept])
+        patched.setattr(retrain, "adopt", lambda *_: Path("params.yaml").write_text(begun))
+        patched.setattr(retrain.promote, "main", stop)
+        with pytest.raises(KeyboardInterrupt):
+            retrain.main(NAME, refused)
+    assert sources()[1:] == [kept]
+    assert retrain.main(NAME, refused) == retrain.REFUSED, "an adoption that was interrupted is done anew"
+    assert sources()[1:] == []
+    floor(0.0)
+    Path(kept).unlink()
+    assert retrain.main(NAME, further) is None
+    learnt = [Path(source).read_bytes() for source in sources()[1:]]
+    assert sorted(learnt) == sorted(Path(address).read_bytes() for address in (refused, further))
+    after = state()
+    assert not after["left"]
+    assert retrain.main(NAME, refused) is None, "its rows are learnt"
+    assert state() == after
+
+
+def stop(*_: Any) -> None:
+    raise KeyboardInterrupt
