@@ -21,20 +21,19 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from functools import cache
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
-from uuid import UUID
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Executable, TextClause, delete, func, insert, select, text
+from sqlalchemy import Executable, delete, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from serve.log_questions import Questions, canonical, history_of, told
 from serve.log_spill import Spill
 from serve.log_store import ERRORS, DownError, RefusedError, connect, reason
-from serve.log_tables import Entry, Feedback, Outcome, Recent, feedback, first_id, microseconds, new_id, predictions
+from serve.log_tables import Entry, Feedback, Outcome, Recent, feedback, microseconds, new_id, predictions
 
 __all__ = ["Entry", "Feedback", "Outcome", "Overloaded", "PredictionLog", "Recent", "Stats", "Unavailable", "new_id"]
 
@@ -72,7 +71,7 @@ class _Waiting(NamedTuple):
     done: asyncio.Future[None]
 
 
-class PredictionLog:
+class PredictionLog(Questions):
     """See the module. Belongs to one event loop; use between `start` and `stop`."""
 
     def __init__(
@@ -177,65 +176,18 @@ class PredictionLog:
 
     async def get(self, prediction_id: str) -> Entry | None:
         """One prediction, or None. Unavailable while it may be among those that wait to be replayed."""
-        if (key := _canonical(prediction_id)) is None:
+        if (key := canonical(prediction_id)) is None:
             return None
         rows = await self._read(select(predictions).where(predictions.c.id == key))
         self._require_replayed(bool(rows))
         return Entry(*rows[0]) if rows else None
-
-    async def page(self, project: str, limit: int = 50, after: str | None = None) -> list[Entry]:
-        """Predictions of a project, newest first; `after` is the id that the page before ended with."""
-        query = select(predictions).where(predictions.c.project == project).order_by(predictions.c.id.desc()).limit(limit)
-        if after is not None:
-            if (key := _canonical(after)) is None:
-                raise ValueError(f"{after!r} is not the id of a prediction")
-            query = query.where(predictions.c.id < key)
-        return [Entry(*row) for row in await self._read(query)]
-
-    async def recent(self, project: str, limit: int) -> list[Recent]:
-        """Inputs and scores of the latest predictions of a project, newest first."""
-        columns = (predictions.c[name] for name in Recent.__struct_fields__)
-        query = select(*columns).where(predictions.c.project == project).order_by(predictions.c.id.desc()).limit(limit)
-        return [Recent(*row) for row in await self._read(query)]
-
-    async def counts(self, project: str, since: datetime) -> dict[str | None, int]:
-        """How many predictions of a project since then had which label."""
-        query = select(predictions.c.label, func.count()).group_by(predictions.c.label)
-        rows = await self._read(query.where(predictions.c.project == project, predictions.c.time >= since))
-        return {label: count for label, count in rows}  # noqa: C416 - rows are no tuples to a type checker
-
-    async def numbers(self, project: str, moments: Sequence[datetime]) -> list[int]:
-        """How many predictions of a project were made between each of these moments, which ascend, and the next. The index
-        alone tells, as ids begin with their time.
-        """
-        bounds = {f"bound{number}": first_id(moment) for number, moment in enumerate(moments)}
-        query = _numbers(len(moments) - 1).bindparams(project=project, **bounds)
-        return [count for _, count in sorted(await self._read(query))]
-
-    async def latencies(self, project: str, since: datetime, share: float = 1.0) -> list[tuple[datetime, int]]:
-        """Times and latencies, in microseconds, of about this share of a project's predictions since then, drawn by the
-        random end of their ids, so that of many only a few need to be looked up.
-        """
-        ends_below = "g" if share >= 1 else f"{int(share * 0x10000):04x}"
-        query = select(predictions.c.time, predictions.c.latency_us).where(
-            predictions.c.project == project,
-            predictions.c.id >= first_id(since),
-            func.substr(predictions.c.id, 33) < ends_below,
-        )
-        return [(time, latency) for time, latency in await self._read(query)]
-
-    async def history(self, prediction_id: str) -> list[Feedback]:
-        """All feedback on one prediction: the outcome first, then its corrections in the order they came."""
-        if (key := _canonical(prediction_id)) is None:
-            return []
-        return _feedback(await self._read(_history(key)))
 
     async def feedback(self, prediction_id: str, outcome: Outcome, time: datetime) -> list[Feedback] | None:
         """Record what turned out to be true and return the whole history; None if there is no such prediction.
 
         ValueError for an outcome that is not finite or a time without a zone.
         """
-        if (key := _canonical(prediction_id)) is None:
+        if (key := canonical(prediction_id)) is None:
             return None
         microseconds(time)
         if isinstance(outcome, float) and not isfinite(outcome):
@@ -246,7 +198,7 @@ class PredictionLog:
             if (await connection.execute(select(predictions.c.id).where(predictions.c.id == key))).first() is None:
                 return None
             await connection.execute(insert(feedback).values(row))
-            return _feedback((await connection.execute(_history(key))).all())
+            return told((await connection.execute(history_of(key))).all())
 
         async with self._writing:
             found = await self._change(work)
@@ -258,7 +210,7 @@ class PredictionLog:
 
         Unavailable if the database may still hold it: ask again then.
         """
-        if (key := _canonical(prediction_id)) is None:
+        if (key := canonical(prediction_id)) is None:
             return False
 
         async def work(connection: AsyncConnection) -> int:
@@ -444,28 +396,3 @@ def _check(entry: Entry) -> None:
         raise ValueError(f"prediction {entry.id}: needs a finite score and a time with its zone")
     if "\0" in entry.input or "\0" in entry.output or "\0" in (entry.label or "") or "\0" in (entry.request_id or ""):
         raise ValueError(f"prediction {entry.id}: a text holds the character NUL, which PostgreSQL cannot store")
-
-
-def _canonical(identifier: str) -> str | None:
-    try:
-        return str(UUID(identifier))
-    except ValueError:
-        return None
-
-
-@cache
-def _numbers(spans: int) -> TextClause:
-    """One statement for all spans, written once: to build it of SQLAlchemy's parts each time takes longer than to count."""
-    bounds = ", ".join(f"({number}, :bound{number}, :bound{number + 1})" for number in range(spans))
-    return text(
-        f"WITH spans (number, low, high) AS (VALUES {bounds}) SELECT number, "  # noqa: S608 - made of numbers alone
-        "(SELECT count(*) FROM predictions WHERE project = :project AND id >= low AND id < high) FROM spans"
-    )
-
-
-def _history(key: str) -> Any:
-    return select(feedback).where(feedback.c.prediction_id == key).order_by(feedback.c.id)
-
-
-def _feedback(rows: Sequence[Any]) -> list[Feedback]:
-    return [Feedback(row.id, row.prediction_id, msgspec.json.decode(row.outcome), row.time) for row in rows]

@@ -12,12 +12,13 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from serve.drift import Drift
 from serve.history import History
+from serve.messages import FeedbackKept, Logged, Page
 from serve.models import LoadError, Model
 from serve.predict import Classified, Explained, Valued
 from serve.problems import MEDIA_TYPE, FieldError, Problem, ProblemError
 from serve.protection import require_admin
 from serve.rows import wrong_fields
-from serve.service import FeedbackKept, Logged, Page, Service
+from serve.service import Service
 from serve.telemetry import request_id
 from stages.project import Project
 

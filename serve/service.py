@@ -11,14 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Any
 
 import msgspec
 
 from serve.drift import Drift, compare
 from serve.fallback import MicroBatcher, PipelineScorer
 from serve.history import History, read_ledger
-from serve.log import Entry, Overloaded, PredictionLog, Unavailable
+from serve.log import Overloaded, PredictionLog, Unavailable
+from serve.messages import Feedback, FeedbackKept, Logged, Page, Reported, logged
 from serve.models import LoadError, Model, load_model
 from serve.predict import Answered, Answerer, Classified, TooExtremeError, Valued
 from serve.problems import FieldError, ProblemError
@@ -34,51 +34,6 @@ BUSY = {"Retry-After": "1"}
 PURGE_EVERY = 3600.0
 DRIFT_EVERY = 60.0
 DRIFT_FRESH = 2.0  # seconds for which an answer is given again, so that asking often costs nothing
-
-
-class Feedback(msgspec.Struct, forbid_unknown_fields=True):
-    """The true outcome of a prediction: 0 or 1 for a classifier, the value for a regressor."""
-
-    prediction_id: Annotated[str, msgspec.Meta(max_length=64)]
-    outcome: Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
-
-
-class FeedbackKept(msgspec.Struct):
-    """The outcome on record; `corrections` counts what was reported after the first."""
-
-    prediction_id: str
-    outcome: float
-    corrections: int
-
-
-class Reported(msgspec.Struct):
-    """An outcome as it was reported."""
-
-    outcome: float
-    time: datetime
-
-
-class Logged(msgspec.Struct):
-    """A prediction as the log holds it; `outcomes` are what was reported since, oldest first."""
-
-    prediction_id: str
-    time: datetime
-    project: str
-    version: str | None
-    revision: str
-    hash: str
-    input: dict[str, Any]
-    output: dict[str, Any]
-    latency_us: int
-    request_id: str | None
-    outcomes: list[Reported]
-
-
-class Page(msgspec.Struct):
-    """Predictions, newest first; `after` asks for the next page and is null on the last."""
-
-    predictions: list[Logged]
-    after: str | None
 
 
 class Service:
@@ -369,20 +324,3 @@ class Service:
             except Unavailable as error:
                 logger.warning("old predictions were not deleted: %s", error)
             await asyncio.sleep(PURGE_EVERY)
-
-
-def logged(entry: Entry, outcomes: list[Reported] | None = None) -> Logged:
-    """A log entry as the routes show it."""
-    return Logged(
-        prediction_id=entry.id,
-        time=entry.time,
-        project=entry.project,
-        version=entry.version or None,
-        revision=entry.revision,
-        hash=entry.model_hash,
-        input=msgspec.json.decode(entry.input),
-        output=msgspec.json.decode(entry.output),
-        latency_us=entry.latency_us,
-        request_id=entry.request_id,
-        outcomes=outcomes or [],
-    )

@@ -11,13 +11,13 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 from litestar.response import Redirect, Template
 
+from serve.messages import Logged
 from serve.pages.ledger import commit_links, is_commit
 from serve.pages.quality import upper_first
 from serve.pages.site import Site, number, percent
 from serve.pages.specs import Chart, axis
 from serve.problems import ProblemError
 from serve.protection import over_https
-from serve.service import Logged
 from stages.project import Column, Project
 
 PAGE = 50

@@ -1,4 +1,4 @@
-"""Tests of serve/log.py and its parts, on SQLite and on PostgreSQL."""
+"""The log as a whole, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,52 +11,24 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import text
 
-from serve.log import Entry, Overloaded, PredictionLog, Unavailable, new_id
+from serve.log import Entry, Overloaded, PredictionLog, Unavailable
 from serve.log_spill import REJECTED, Spill
-from serve.log_tables import first_id
 from tests.serve.conftest import Database
-
-NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
-MISSING = "019c0000-0000-7000-8000-000000000000"
-
-
-def entry(**changes: Any) -> Entry:
-    made = Entry(new_id(), NOW, "boston", "hash", "rev", "1.0.0", '{"RM":6.5}', '{"prediction":21.5}', 21.5, None, 80, "req")
-    return replace(made, **changes)
-
-
-@asynccontextmanager
-async def opened(url: str, tmp_path: Path, **settings: Any) -> AsyncIterator[PredictionLog]:
-    log = PredictionLog(url, spill_path=tmp_path / "spill", **{"timeout": 0.5, **settings})
-    await log.start()
-    try:
-        yield log
-    finally:
-        await log.stop(5)
+from tests.serve.logs import MISSING, NOW, all_ids, entry, opened
 
 
 async def until(condition: Callable[[], bool], seconds: float = 15) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
-
-
-async def all_ids(log: PredictionLog, project: str = "boston") -> list[str]:
-    """Every id of a project, page by page."""
-    ids: list[str] = []
-    while page := await log.page(project, 500, ids[-1] if ids else None):
-        ids += [found.id for found in page]
-    return ids
 
 
 def test_an_appended_entry_reads_back_as_it_was(database: Database, tmp_path: Path) -> None:
@@ -361,30 +333,6 @@ def test_a_spilled_line_that_no_database_takes_is_put_aside(database: Database, 
     asyncio.run(scenario())
 
 
-def test_a_spill_file_that_another_process_writes_is_left_alone(tmp_path: Path) -> None:
-    first, second = Spill(tmp_path), Spill(tmp_path)
-    first.open()
-    first.write([entry()])
-    second.open()
-    assert second.read(10) == []
-    assert len(first.read(10)) == 1
-
-
-def test_a_spill_file_is_read_in_parts_and_gone_at_the_end(tmp_path: Path) -> None:
-    spill, rows = Spill(tmp_path), [entry() for _ in range(5)]
-    spill.open()
-    spill.write(rows[:4])
-    assert spill.read(3) == rows[:3]
-    assert spill.read(3) == rows[:3]
-    spill.done()
-    spill.write(rows[4:])
-    assert spill.read(3) == rows[3:4]
-    spill.done()
-    assert spill.read(3) == rows[4:]
-    spill.done()
-    assert (spill.read(3), spill.bytes, list(tmp_path.iterdir())) == ([], 0, [])
-
-
 def test_a_full_disk_is_said_and_leaves_no_half_written_line(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -408,103 +356,6 @@ def test_a_full_disk_is_said_and_leaves_no_half_written_line(
             assert await all_ids(log) == [last.id, kept.id]
 
     asyncio.run(scenario())
-
-
-def test_pages_follow_one_another_without_gap_or_overlap_while_rows_come_in(database: Database, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with opened(database.url, tmp_path) as log:
-            await log.append([entry(project=("boston", "telecom")[n % 2]) for n in range(120)])
-            for limit in (1, 7, 50, 200):
-                expected = [found.id for found in await log.page("boston", 500)]
-                assert expected == sorted(expected, reverse=True)
-                assert len(expected) >= 60
-                ids: list[str] = []
-                while page := await log.page("boston", limit, ids[-1] if ids else None):
-                    assert {found.project for found in page} == {"boston"}
-                    assert len(page) == min(limit, len(expected) - len(ids))
-                    ids += [found.id for found in page]
-                    await log.append([entry()])  # belongs before the first page
-                assert ids == expected
-            with pytest.raises(ValueError, match="not the id"):
-                await log.page("boston", 5, "'; --")
-
-    asyncio.run(scenario())
-
-
-def test_recent_and_counts_see_one_project_only(database: Database, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with opened(database.url, tmp_path) as log:
-            hour = timedelta(hours=1)
-            await log.append([entry(label="stays", time=NOW - 2 * hour, score=0.0), entry(label="stays", score=0.1)])
-            await log.append([entry(label="leaves", score=0.2), entry(project="telecom", label="ultra")])
-            assert [found.score for found in await log.recent("boston", 2)] == [0.2, 0.1]
-            assert (await log.recent("boston", 1))[0].time == NOW
-            assert await log.counts("boston", NOW - hour) == {"stays": 1, "leaves": 1}
-            assert await log.counts("boston", NOW - 3 * hour) == {"stays": 2, "leaves": 1}
-
-    asyncio.run(scenario())
-
-
-def at(time: datetime, **changes: Any) -> Entry:
-    """A prediction with an id of this time."""
-    return entry(time=time, id=first_id(time) + new_id()[13:], **changes)
-
-
-def test_predictions_are_counted_by_the_hour_they_were_made_in(database: Database, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with opened(database.url, tmp_path) as log:
-            noon, hour = NOW.replace(microsecond=0), timedelta(hours=1)
-            edges = [noon - hour - timedelta(milliseconds=1), noon - hour, noon - timedelta(milliseconds=1), noon]
-            await log.append([at(time) for time in edges] + [at(noon, project="telecom")])
-            hours = [noon - 3 * hour, noon - 2 * hour, noon - hour, noon, noon + hour]
-            assert await log.numbers("boston", hours) == [0, 1, 2, 1]
-            assert await log.numbers("telecom", hours[2:]) == [0, 1]
-            assert await log.numbers("boston' OR 1=1 --", hours) == [0, 0, 0, 0]
-
-    asyncio.run(scenario())
-
-
-def test_latencies_are_those_of_a_share_of_the_predictions_since_then(database: Database, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with opened(database.url, tmp_path) as log:
-            hour = timedelta(hours=1)
-            await log.append([at(NOW, latency_us=number) for number in range(4_000)])
-            await log.append([at(NOW - 2 * hour), at(NOW, project="telecom")])
-            found = await log.latencies("boston", NOW - hour)
-            assert sorted(latency for _, latency in found) == list(range(4_000))
-            assert {time for time, _ in found} == {NOW}
-            drawn = await log.latencies("boston", NOW - hour, share=0.25)
-            assert 850 < len(drawn) < 1_150  # 1,000, give or take five and a half standard deviations
-            assert set(drawn) < set(found)
-            assert await log.latencies("boston", NOW - hour, share=0.0) == []
-
-    asyncio.run(scenario())
-
-
-def test_what_the_pages_ask_of_the_log_goes_by_its_indexes(sqlite_url: str, tmp_path: Path) -> None:
-    plans: list[str] = []
-
-    async def scenario() -> None:
-        async with opened(sqlite_url, tmp_path) as log:
-            read = log._read
-
-            async def explained(query: Any) -> Any:
-                compiled = query.compile(dialect=log._store.engine.dialect, compile_kwargs={"literal_binds": True})
-                plans.extend(row[-1] for row in await read(text(f"EXPLAIN QUERY PLAN {compiled}")))
-                return await read(query)
-
-            log._read = explained  # type: ignore[method-assign]
-            await log.page("boston", 50, MISSING)
-            await log.get(MISSING)
-            await log.numbers("boston", [NOW - timedelta(hours=1), NOW, NOW + timedelta(hours=1)])
-            await log.latencies("boston", NOW, 0.1)
-            await log.recent("boston", 1_000)
-
-    asyncio.run(scenario())
-    assert not [plan for plan in plans if plan.startswith("SCAN predictions") or "TEMP B-TREE" in plan]
-    by_project = [plan for plan in plans if "predictions_of_project (project=?" in plan]
-    assert len(by_project) == 4
-    assert sum("COVERING" in plan for plan in by_project) == 1
 
 
 def test_the_first_feedback_is_the_outcome_and_corrections_are_kept(database: Database, tmp_path: Path) -> None:
@@ -648,41 +499,3 @@ def test_stop_gives_up_after_its_timeout_and_tells_those_who_wait(sqlite_url: st
 def test_a_database_that_the_log_cannot_use_is_refused_with_the_forms_it_takes(url: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="sqlite\\+aiosqlite:///"):
         PredictionLog(url, spill_path=tmp_path)
-
-
-def test_ids_are_version_7_and_strictly_increase(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = time.time_ns() // 1_000_000
-    ids = [new_id() for _ in range(50_000)]
-    after = time.time_ns() // 1_000_000
-    assert ids == sorted(set(ids))
-    form = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-    assert all(form.fullmatch(made) for made in ids)
-    times = [int(made.replace("-", "")[:12], 16) for made in ids]
-    assert before <= times[0] <= times[-1] <= after
-    monkeypatch.setattr("serve.log_tables.time.time_ns", lambda: (after - 5_000) * 1_000_000)
-    assert new_id() > ids[-1]  # the clock was set back
-
-
-def test_the_counter_of_an_id_overflows_into_the_next_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
-    last = new_id()
-    monkeypatch.setattr(new_id, "_counter", 2**42 - 2)
-    ids = [last, new_id(), new_id(), new_id()]
-    assert ids == sorted(set(ids))
-
-
-def test_a_forked_process_makes_ids_of_its_own() -> None:
-    new_id()
-    reading, writing = os.pipe()
-    if (child := os.fork()) == 0:
-        os.write(writing, new_id()[-12:].encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(reading, 12).decode() != new_id()[-12:]
-    os.close(reading)
-    os.close(writing)
-
-
-def test_leftovers_of_an_erasure_that_was_cut_off_are_removed(tmp_path: Path) -> None:
-    (tmp_path / "spill-1.tmp").write_bytes(b"half")
-    Spill(tmp_path).open()
-    assert not list(tmp_path.iterdir())
