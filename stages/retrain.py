@@ -104,6 +104,17 @@ def restore(project: str, paths: list[str], revision: str) -> None:
     dvc("checkout", "--quiet", "--force", *(f"{stage}@{project}" for stage in stages))
 
 
+def is_begun(project: str, batch: Path, new: list[str], check: dict[str, Any]) -> bool:
+    """Whether an adoption of this batch was cut off: its file lies there before Git knows it, or what a training changes has
+    changed after a check that called for one. Not where somebody else has worked on params.yaml.
+    """
+    known = batch.as_posix() in stored(project)
+    if not (check.get("verdict") == "retrain" and registry.uncommitted() if known else batch.exists()):
+        return False
+    before = committed(PARAMS)
+    return PARAMS.read_text(encoding="utf-8") in (before, with_sources(before, project, new))
+
+
 def undo(project: str, batch: Path) -> None:
     """Bring everything that adopting a batch changes to what the last commit has."""
     restore(project, touched(project, batch), "HEAD")
@@ -118,7 +129,7 @@ def adopt(project: str, batch: Path, content: bytes, sources: list[str], message
     try:
         write(batch, lambda temporary: temporary.write_bytes(content))
         dvc("add", "--quiet", str(batch))
-        if absent := [f"{source}.dvc" for source in sources if not Path(source).exists()]:
+        if absent := [f"{known}.dvc" for known in stored(project) if not Path(known).exists()]:  # in a fresh clone
             dvc("checkout", "--quiet", *absent)
         text = with_sources(committed(PARAMS), project, sources)
         write(PARAMS, lambda temporary: temporary.write_text(text, encoding="utf-8"))
@@ -148,18 +159,16 @@ def decide(name: str, batch: str, propose: bool, server: str | None) -> int | No
     content = fetch(batch)
     digest, path = hashlib.sha256(content).hexdigest(), batch_path(name, batch, content)
     check, decision = last_check(name, digest)
-    before, tracked, (revision, taken_back) = committed(PARAMS), stored(name), last_commit(digest)
-    sources = YAML(typ="safe").load(before)[name]["ingest"]["sources"]
-    new = [source for source in dict.fromkeys([*tracked, path.as_posix()]) if source not in sources]
-    adopted, changed = path.as_posix() in sources, registry.uncommitted()
+    revision, taken_back = last_commit(digest)
+    sources = YAML(typ="safe").load(committed(PARAMS))[name]["ingest"]["sources"]
+    new = [source for source in dict.fromkeys([*stored(name), path.as_posix()]) if source not in sources]
+    adopted = path.as_posix() not in new
     if adopted and taken_back:
         print(f"{name}: the model learned from this batch together with a later one")
         return None
-    begun = not adopted and not decision and (bool(changed) if path.as_posix() in tracked else path.exists())
-    if begun and PARAMS.read_text(encoding="utf-8") not in (before, with_sources(before, name, new)):
-        begun = False  # somebody else's work
+    begun = not adopted and not decision and is_begun(name, path, new, check)
     own = touched(name, path) if begun or (adopted and decision) else []
-    if others := [file for file in changed if file not in own]:
+    if others := [file for file in registry.uncommitted() if file not in own]:
         raise UserError(f"{', '.join(others)} differ from the last commit: commit or restore them first")
     if begun:
         undo(name, path)
