@@ -41,12 +41,20 @@ export function startComparing({ schema, readForm, valid, onChange }) {
   const checks = at("compare-values").querySelector(".checks");
   const fieldOf = () => schema.fields.find(({ name }) => name === picker.value);
   const chosen = () => [...checks.querySelectorAll("input:checked")].map(({ value }) => value);
+  const listed = () => [...checks.querySelectorAll("input")];
   let latest = 0;
+  let shown;
 
-  function add(field, value) {
-    if ([...checks.querySelectorAll("input")].some((input) => input.value === String(value))) return;
-    const input = el("input", { type: "checkbox", value: String(value), checked: chosen().length < MOST, change: later });
+  function add(field, value, checked = chosen().length < MOST) {
+    if (listed().some((input) => input.value === String(value))) return undefined;
+    const input = el("input", { type: "checkbox", value: String(value), checked, change: later });
     checks.append(el("label", {}, input, named(field, value)));
+    return input;
+  }
+
+  function addTyped(field, value, checked) {
+    const input = add(field, value, checked);
+    if (input) input.dataset.typed = "";
   }
 
   async function compare() {
@@ -85,8 +93,12 @@ export function startComparing({ schema, readForm, valid, onChange }) {
   function start() {
     const field = fieldOf();
     const own = readForm()[field.name];
+    const before = field === shown ? listed() : []; // another row leaves what was chosen alone
+    const states = new Map(before.map(({ value, checked }) => [value, checked]));
+    shown = field;
     checks.replaceChildren();
-    for (const value of [...(own === undefined ? [] : [own]), ...field.variants]) add(field, value);
+    for (const value of [...(own === undefined ? [] : [own]), ...field.variants]) add(field, value, states.get(String(value)));
+    for (const { value, checked, dataset } of before) if ("typed" in dataset) addTyped(field, valueOf(field, value), checked);
     at("compare-new").setAttribute("list", `field-${field.name}-known`);
     at("compare-add").hidden = field.choices.length > 0;
     compare();
@@ -97,7 +109,7 @@ export function startComparing({ schema, readForm, valid, onChange }) {
     event.preventDefault();
     const value = valueOf(fieldOf(), at("compare-new").value.trim());
     if (value === undefined) return;
-    add(fieldOf(), value);
+    addTyped(fieldOf(), value);
     at("compare-new").value = "";
     compare();
   });
