@@ -107,7 +107,7 @@ def test_neither_the_number_of_jobs_nor_a_dask_cluster_changes_a_result(
             folder.mkdir()
             prepare(folder, "telecom")
             done = tune(
-                folder, "telecom", "--trials", "10", *(("--jobs", jobs) if jobs != "dask" else ()), hash_seed=len(jobs)
+                folder, "telecom", "--trials", "6", *(("--jobs", jobs) if jobs != "dask" else ()), hash_seed=len(jobs)
             )
             results.append(((folder / "params.yaml").read_text(), tried(folder, "telecom"), done.stdout))
     assert results[0] == results[1] == results[2]
