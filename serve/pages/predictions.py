@@ -15,7 +15,7 @@ from serve.messages import Logged
 from serve.pages.ledger import commit_links, is_commit
 from serve.pages.quality import upper_first
 from serve.pages.site import Site, number, percent
-from serve.pages.specs import Chart, axis
+from serve.pages.specs import Chart, axis, bars
 from serve.problems import ProblemError
 from serve.protection import over_https
 from stages.project import Column, Project
@@ -75,16 +75,7 @@ def contributions(explained: dict[str, Any], project: Project) -> Chart:
         for name, each in zip(named, found, strict=True)
     ]
     directions = {"domain": [UP, DOWN], "range": ["var(--up)", "var(--down)"]}
-    spec = {
-        "height": {"step": 24},
-        "data": {"values": rows},
-        "mark": {"type": "bar", "tooltip": True},
-        "encoding": {
-            "y": {"field": "field", "type": "nominal", "sort": None, "title": None},
-            "x": axis("effect", scale),
-            "color": {"field": "pushes", "title": None, "scale": directions},
-        },
-    }
+    spec = bars(rows, "field", axis("effect", scale), color={"field": "pushes", "title": None, "scale": directions})
     percents = any(each["percent"] is not None for each in found)
     return Chart(
         "contributions", "What pushed the prediction up or down",

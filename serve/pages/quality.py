@@ -6,7 +6,7 @@ from typing import Any
 
 from serve.models import Model
 from serve.pages.site import between, metric, number, words
-from serve.pages.specs import Chart, Rows, axis, intervals, line
+from serve.pages.specs import Chart, Rows, axis, bars, intervals, line
 from stages.card import AMOUNTS, TITLES
 from stages.metrics import HIGHER_IS_BETTER
 
@@ -91,19 +91,10 @@ def importance(found: dict[str, Any] | None) -> Chart | None:
     ranks = {upper_first(entry["feature"]): rank for rank, entry in enumerate(found["permutation"], 1)}
     ranking = [entry | {"feature": upper_first(entry["feature"])} for entry in found["ranking"]]
     top = ranking[:SHOWN]
-    spec = {
-        "height": {"step": 24},
-        "data": {"values": top},
-        "mark": {"type": "bar", "tooltip": True},
-        "encoding": {
-            "y": {"field": "feature", "type": "nominal", "sort": None, "title": None},
-            "x": axis("importance", upper_first(method)),
-        },
-    }
     return Chart(
         "importance", f"What the predictions rest on: {method}",
         f"Most: {', '.join(entry['feature'] for entry in top[:3])}.",
-        spec,
+        bars(top, "feature", axis("importance", upper_first(method))),
         ("Feature", "Importance", "Rank when shuffled"),
         [
             (entry["feature"], f"{entry['importance']:.3g}", str(ranks.get(entry["feature"].partition(": ")[0], "–")))

@@ -80,6 +80,13 @@ def intervals(rows: Rows, y: str, title: str, reference: float | None = None) ->
     return {"height": {"step": 26}, "data": {"values": rows}, "layer": layers}
 
 
+def bars(rows: Rows, y: str, x: Spec, **more: Spec) -> Spec:
+    """Bars, one under the other in the order of the rows, with more channels."""
+    place = {"field": y, "type": "nominal", "sort": None, "title": None}
+    mark = {"type": "bar", "tooltip": True}
+    return {"height": {"step": 24}, "data": {"values": rows}, "mark": mark, "encoding": {"y": place, "x": x, **more}}
+
+
 def near(rows: Rows, key: str, values: Sequence[float]) -> Rows:
     """The rows of a curve that are nearest to some values of a column."""
     return [min(rows, key=lambda row: abs(row[key] - value)) for value in values]
