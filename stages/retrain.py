@@ -79,6 +79,17 @@ def stored(project: str) -> list[str]:
     return [path.removesuffix(".dvc") for path in listed if path.endswith(".dvc")]
 
 
+def waiting(project: str, batch: Path, sources: list[str]) -> list[str]:
+    """This batch and those that the last commit tracks and does not learn from, in the order of their first check. So none
+    that waits changes its place among the sources, by which the rows to test on are drawn: a gate that is asked again with
+    another draw would let chance through in the end.
+    """
+    checked = [e["batch"]["sha256"][:SHORT] for e in ledger.read(project) if e["event"] == "drift"]
+    places = {digest: place for place, digest in reversed(list(enumerate(checked)))}
+    paths = {*stored(project), batch.as_posix()} - set(sources)
+    return sorted(paths, key=lambda path: (places.get(Path(path).stem, len(places)), path))
+
+
 def last_commit(digest: str) -> tuple[str, bool]:
     """The last commit about a batch, and whether it is the one that took its model back."""
     about = ("log", "--max-count=1", "--extended-regexp", f"--grep=^({ADOPTED}|{TAKEN_BACK}): {digest}$")
@@ -161,15 +172,15 @@ def decide(name: str, batch: str, propose: bool, server: str | None) -> int | No
     check, decision = last_check(name, digest)
     revision, taken_back = last_commit(digest)
     sources = YAML(typ="safe").load(committed(PARAMS))[name]["ingest"]["sources"]
-    new = [source for source in dict.fromkeys([*stored(name), path.as_posix()]) if source not in sources]
+    new = waiting(name, path, sources)
     adopted = path.as_posix() not in new
     if adopted and taken_back:
         print(f"{name}: the model learned from this batch together with a later one")
         return None
     begun = not adopted and not decision and is_begun(name, path, new, check)
     own = touched(name, path) if begun or (adopted and decision) else []
-    if others := [file for file in registry.uncommitted() if file not in own]:
-        raise UserError(f"{', '.join(others)} differ from the last commit: commit or restore them first")
+    if changed := [file for file in registry.uncommitted() if file not in own]:
+        raise UserError(f"{', '.join(changed)} differ from the last commit: commit or restore them first")
     if begun:
         undo(name, path)
     if not adopted and not (begun and check):
@@ -182,8 +193,8 @@ def decide(name: str, batch: str, propose: bool, server: str | None) -> int | No
             print(f"{name}: this batch was tried against this model. {decision['reason']}")
             return REFUSED
     if not adopted:
-        waiting = f" and {len(new) - 1} that waited" if len(new) > 1 else ""
-        message = f"Retrain {name} with {path.name}{waiting}\n\n{check['reason']}\n\n{ADOPTED}: {digest}"
+        others = f" and {len(new) - 1} that waited" if len(new) > 1 else ""
+        message = f"Retrain {name} with {path.name}{others}\n\n{check['reason']}\n\n{ADOPTED}: {digest}"
         adopt(name, path, content, new, message)
         revision = registry.head()
     if propose:
@@ -192,7 +203,7 @@ def decide(name: str, batch: str, propose: bool, server: str | None) -> int | No
         promote.main(name)
         _, decision = last_check(name, digest)
     if not decision.get("accepted"):
-        take_back(name, path, digest, revision, decision.get("reason", "It makes a model that was promoted before."))
+        take_back(name, path, digest, revision, decision.get("reason", "The gate has decided about this model before."))
         return REFUSED
     deploy.main(name, "prod", None, "", push=False, server=server)
     return None

@@ -166,6 +166,16 @@ def test_another_truth_is_learnt_and_an_interrupted_loop_ends_where_an_undisturb
     assert not found["left"]
 
 
+def test_batches_wait_in_the_order_they_were_checked_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = [("c" * 64, "drift"), ("b" * 64, "drift"), ("a" * 64, "promotion"), ("c" * 64, "drift")]
+    entries = [{"event": event, "batch": {"sha256": digest}} for digest, event in checks]
+    path = {letter: f"data/{NAME}/batches/{letter * retrain.SHORT}.csv" for letter in "abcd"}
+    monkeypatch.setattr(ledger, "read", lambda _: entries)
+    monkeypatch.setattr(retrain, "stored", lambda _: [path["b"], path["c"], path["d"]])
+    assert retrain.waiting(NAME, Path(path["a"]), [path["d"]]) == [path["c"], path["b"], path["a"]]
+    assert retrain.waiting(NAME, Path(path["c"]), ["simulate"]) == [path["c"], path["b"], path["d"]]
+
+
 def learns_from_both(refused: str, further: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What becomes of a batch whose model was refused: it can be tried against another model, and waits for the next one."""
     (kept,) = retrain.stored(NAME)
@@ -182,8 +192,9 @@ def learns_from_both(refused: str, further: str, monkeypatch: pytest.MonkeyPatch
     floor(0.0)
     Path(kept).unlink()
     assert retrain.main(NAME, further) is None
-    learnt = [Path(source).read_bytes() for source in sources()[1:]]
-    assert sorted(learnt) == sorted(Path(address).read_bytes() for address in (refused, further))
+    assert [Path(source).read_bytes() for source in sources()[1:]] == [
+        Path(path).read_bytes() for path in (refused, further)
+    ]
     after = state()
     assert not after["left"]
     assert retrain.main(NAME, refused) is None, "its rows are learnt"
