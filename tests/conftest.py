@@ -20,6 +20,14 @@ hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, de
 hypothesis.settings.load_profile("tests")
 
 
+LONGEST = ("test_story.py", "test_retrain.py", "test_tune.py", "test_verify.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: one that is begun last keeps the other processes waiting for it."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="session", params=project_names())
 def project(request: pytest.FixtureRequest) -> Project:
     """Every project in turn."""
