@@ -22,17 +22,17 @@ from litestar.openapi import OpenAPIConfig
 from litestar.template import TemplateConfig
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve.documentation import documentation_routes
+from serve.api.documentation import documentation_routes
+from serve.api.problems import HANDLERS, ProblemError
+from serve.api.protection import RateLimiter, caller, require_key, security_headers
+from serve.api.routes import status_routes, v1_router
+from serve.api.telemetry import request_id, set_up_logging
 from serve.pages import make_site, page_routes
 from serve.pages.site import HEADERS as PAGE_HEADERS
 from serve.pages.site import failed, templates, wants_html
-from serve.problems import HANDLERS, ProblemError
-from serve.protection import RateLimiter, caller, require_key, security_headers
-from serve.routes import status_routes, v1_router
 from serve.service import BUSY, Service
 from serve.settings import Settings
-from serve.telemetry import request_id, set_up_logging
-from stages.project import load_project
+from stages.projects._base import load_project
 
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}")
 STARTED, NUMBERS = secrets.token_hex(6), count(1)  # an id of random bytes each would take ten times as long

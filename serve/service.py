@@ -14,18 +14,18 @@ from functools import lru_cache
 
 import msgspec
 
-from serve.drift import Drift, compare
-from serve.fallback import MicroBatcher, PipelineScorer
-from serve.history import History, read_ledger
-from serve.log import Overloaded, PredictionLog, Unavailable
-from serve.messages import Feedback, FeedbackKept, Logged, Page, Reported, logged
-from serve.models import LoadError, Model, load_model
-from serve.predict import Answered, Answerer, Classified, TooExtremeError, Valued
-from serve.problems import FieldError, ProblemError
-from serve.rows import MALFORMED, Row, first_error, malformed, wrong_fields
+from serve.api.messages import Feedback, FeedbackKept, Logged, Page, Reported, logged
+from serve.api.problems import FieldError, ProblemError
+from serve.api.telemetry import Metrics
+from serve.log.prediction_log import Overloaded, PredictionLog, Unavailable
+from serve.models.answers import Answered, Answerer, Classified, TooExtremeError, Valued
+from serve.models.fallback import MicroBatcher, PipelineScorer
+from serve.models.history import History, read_ledger
+from serve.models.loader import LoadError, Model, load_model
+from serve.models.rows import MALFORMED, Row, first_error, malformed, wrong_fields
+from serve.models.stability import Drift, compare
 from serve.settings import Settings
-from serve.telemetry import Metrics
-from stages.project import Project, project_names
+from stages.projects._base import Project, project_names
 
 logger = logging.getLogger("serve")
 

@@ -21,12 +21,26 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
-from stages import ledger
-from stages.command import run
-from stages.drift_batch import Batch, read_file, read_log
-from stages.drift_model import Live, compare_errors, compare_losses, expect, load_live, measure, stability, tested_columns
-from stages.drift_quality import Fault, constant_faults, gap_faults, is_measured, schema_faults, unit_faults
-from stages.drift_tests import (
+from stages.core.cli import run
+from stages.core.files import Paths, write, write_json
+from stages.core.params import load_block, load_seed
+from stages.core.schema import coerce
+from stages.intake.settings import Ingest
+from stages.modeling.scoring import load_scorer
+from stages.monitoring.batch import Batch, read_file, read_log
+from stages.monitoring.quality import Fault, constant_faults, gap_faults, is_measured, schema_faults, unit_faults
+from stages.monitoring.reference import (
+    Live,
+    compare_errors,
+    compare_losses,
+    expect,
+    load_live,
+    measure,
+    stability,
+    tested_columns,
+)
+from stages.monitoring.settings import Drift
+from stages.monitoring.tests_of_drift import (
     FEWEST,
     Finding,
     compare_categories,
@@ -37,13 +51,10 @@ from stages.drift_tests import (
     encode,
     joint_test,
 )
-from stages.drift_words import describe, explain
-from stages.files import Paths, write, write_json
-from stages.git import who
-from stages.params import Drift, Params, load_params
-from stages.project import Column, columns_of, load_project
-from stages.schema import coerce
-from stages.score import load_scorer
+from stages.monitoring.words import describe, explain
+from stages.projects._base import Column, columns_of, load_project
+from stages.promotion import ledger
+from stages.promotion.git import who
 
 CODES: dict[str, int | None] = {"keep": None, "refuse": 3, "retrain": 4}
 JOINT_ROWS = 4_000  # of the batch, and of the reference, that the classifier sees at most
@@ -129,17 +140,17 @@ def decide(faults: list[Fault], evidence: list[str], settings: Drift) -> Verdict
     return "retrain" if set(evidence) & set(settings.retrain_on) else "keep"
 
 
-def check(live: Live, batch: Batch, scores: np.ndarray, params: Params) -> dict[str, Any]:
+def check(live: Live, batch: Batch, scores: np.ndarray, settings: Drift, max_rejected: float, seed: int) -> dict[str, Any]:
     """The report on a batch, `scores` being what the model gives the rows of its frame: verdict, reason, and what they rest
     on. The order of the batch's rows changes nothing.
     """
-    project, settings, seed = live.project, params.drift, params.base.seed
+    project = live.project
     ended = batch.frame[project.target].notna()
     labelled = project.clean(batch.frame[ended])
     frame = labelled if ended.all() else batch.frame  # the rows that training would leave out are left out where it can tell
     labelled = labelled if len(labelled) >= settings.min_rows else labelled[:0]
     report: dict[str, Any] = {"columns": [], "joint": None, "outcomes": None, "expected": None, "stability": None}
-    faults = schema_faults(batch, project, params.ingest.max_rejected)
+    faults = schema_faults(batch, project, max_rejected)
     if len(frame) >= settings.min_rows:
         faults += gap_faults(live.reference, frame, project, settings) + constant_faults(live.reference, frame, project)
         report["columns"] = compare_columns(live, frame, scores[frame.index], labelled, settings)
@@ -203,7 +214,7 @@ def note(name: str, report: dict[str, Any]) -> None:
 
 def options(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--batch", help="CSV or Parquet file, or what else stages.sources reads")
+    source.add_argument("--batch", help="CSV or Parquet file, or what else stages.intake.sources reads")
     source.add_argument("--from-log", type=float, metavar="HOURS", help="what the server predicted in the last hours")
     default = os.environ.get("SERVE_DATABASE_URL", "sqlite+aiosqlite:///serve.db")
     parser.add_argument("--database", default=default, help="the server's log; default: SERVE_DATABASE_URL, or %(default)s")
@@ -212,11 +223,12 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(name: str, batch: str | None, from_log: float | None, database: str, html: bool, dry_run: bool) -> int | None:
-    project, params, live = load_project(name), load_params(name), load_live(name)
-    rest = (project, live.reference, params.drift.sample, params.base.seed)
+    project, settings, live = load_project(name), load_block(name, "drift", Drift), load_live(name)
+    seed, max_rejected = load_seed(), load_block(name, "ingest", Ingest).max_rejected
+    rest = (project, live.reference, settings.sample, seed)
     found = read_file(str(batch), *rest) if from_log is None else read_log(database, from_log, *rest)
     scores = load_scorer(project, Paths(name).model)(coerce(found.frame, project.columns)[0])
-    report = check(live, found, scores, params)
+    report = check(live, found, scores, settings, max_rejected, seed)
     model = f"model {(live.hash or 'unknown')[:12]} ({live.version or 'no version'})"
     print(f"{name}: compared with {len(live.reference):,} rows that {model} was trained on")
     print(report["reason"])
@@ -225,9 +237,9 @@ def main(name: str, batch: str | None, from_log: float | None, database: str, ht
         write_json(path, report)
         note(name, report)
         if html and report["columns"]:
-            from stages.drift_html import save_html  # which takes seconds to import
+            from stages.monitoring.evidently import save_html  # which takes seconds to import
 
-            page = partial(save_html, live, found.frame, scores, report, params.drift.alpha.columns)
+            page = partial(save_html, live, found.frame, scores, report, settings.alpha.columns)
             write(path.with_suffix(".html"), page)
     return CODES[report["verdict"]]
 

@@ -15,38 +15,23 @@ from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
-from stages.command import run
-from stages.crossval import compute_backend
-from stages.curves import classifier_plots, regressor_plots
-from stages.decision import interval_bounds
-from stages.files import Paths, read_json, write, write_json
-from stages.metrics import (
-    FOLD_METRICS,
-    Scores,
-    bootstrap,
-    classification_metrics,
-    fold_scores,
-    interval,
-    paired_p_value,
-    regression_metrics,
-)
-from stages.params import Evaluate, Params, load_params
-from stages.pipeline import predict_scores
-from stages.project import Project, load_project
-from stages.segments import error_by_segment, fairness, first_values
+from stages.core.cli import run
+from stages.core.files import Paths, read_json, write, write_json
+from stages.core.params import load_block, load_seed
+from stages.evaluation.curves import classifier_plots, regressor_plots
+from stages.evaluation.scores import score
+from stages.evaluation.segments import error_by_segment, fairness, first_values
+from stages.evaluation.settings import Evaluate
+from stages.modeling.crossval import compute_backend
+from stages.modeling.decision import interval_bounds
+from stages.modeling.metrics import FOLD_METRICS, bootstrap, fold_scores, interval, paired_p_value
+from stages.modeling.pipeline import predict_scores
+from stages.projects._base import Project, load_project
 
 SEGMENT_METRICS = {
     "classification": ("roc_auc", "brier", "ece", "recall", "precision"),
     "regression": ("mae", "median_ape", "interval_coverage"),
 }
-
-
-def score(project: Project, manifest: dict[str, Any], target: np.ndarray, values: np.ndarray, weights: np.ndarray) -> Scores:
-    """All metrics of these predictions under the row weights."""
-    if project.task == "classification":
-        return classification_metrics(target, values, manifest["threshold"], weights)
-    lower, upper = interval_bounds(values, manifest["interval"]["radius"], manifest["interval"]["scale"])
-    return regression_metrics(target, values, lower, upper, weights)
 
 
 def baseline_scores(project: Project, train: np.ndarray, rows: int) -> np.ndarray:
@@ -118,20 +103,29 @@ def plot_frames(
     error = SEGMENT_METRICS[project.task][1]
     segments = evaluation["by_segment"]["segments"]
     plots["segments"] = pd.DataFrame(
-        {"segment": [f"{s['column']} {s['segment']}" for s in segments], "error": [s[error] for s in segments]}
+        {"Segment": [f"{s['column']} {s['segment']}" for s in segments], "Error": [s[error] for s in segments]}
     )
     curve = evaluation["learning_curve"]
     plots["learning_curve"] = pd.DataFrame(
-        {"rows": [step["rows"] for step in curve], "score": [step[project.primary_metric] for step in curve]}
+        {
+            "Rows trained on": [step["rows"] for step in curve],
+            "Primary metric": [step[project.primary_metric] for step in curve],
+        }
     )
     return plots
 
 
 def evaluate(
-    project: Project, manifest: dict[str, Any], model: Any, train: pd.DataFrame, test: pd.DataFrame, params: Params
+    project: Project,
+    manifest: dict[str, Any],
+    model: Any,
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    settings: Evaluate,
+    seed: int,
 ) -> tuple[dict[str, Any], np.ndarray]:
     """What evaluation.json says, and the scores of the test rows it was measured on."""
-    settings, seed, primary = params.evaluate, params.base.seed, project.primary_metric
+    primary = project.primary_metric
     target = test[project.target].to_numpy()
     values = predict_scores(model, test, project)
     dummy = baseline_scores(project, train[project.target].to_numpy(), len(test))
@@ -169,10 +163,10 @@ def evaluate(
 
 
 def main(name: str) -> None:
-    project, params, paths = load_project(name), load_params(name), Paths(name)
+    project, settings, paths = load_project(name), load_block(name, "evaluate", Evaluate), Paths(name)
     model, manifest = joblib.load(paths.model / "model.joblib"), read_json(paths.model / "manifest.json")
     train, test = (pd.read_parquet(paths.data / f"{side}.parquet") for side in ("train", "test"))
-    evaluation, values = evaluate(project, manifest, model, train, test, params)
+    evaluation, values = evaluate(project, manifest, model, train, test, settings, load_seed())
     for plot, frame in plot_frames(project, manifest, test[project.target].to_numpy(), values, evaluation).items():
         write(paths.reports / "plots" / f"{plot}.csv", partial(frame.to_csv, index=False, float_format="%.6g"))
     metrics = {metric: found["value"] for metric, found in evaluation["metrics"].items() if not metric.endswith("_at_half")}

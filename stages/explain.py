@@ -12,17 +12,18 @@ from typing import Any
 import joblib
 import pandas as pd
 
-from stages.card import model_card
-from stages.command import run
-from stages.crossval import compute_backend
-from stages.files import Paths, read_json, write, write_json
-from stages.importance import permuted, shap_values
-from stages.market import market
-from stages.params import load_params
-from stages.pipeline import predict_scores
-from stages.profile import profile
-from stages.project import load_project
-from stages.samples import samples
+from stages.core.cli import run
+from stages.core.files import Paths, read_json, write, write_json
+from stages.core.params import load_block, load_seed
+from stages.explanation.card import model_card
+from stages.explanation.importance import permuted, shap_values
+from stages.explanation.market import market
+from stages.explanation.profile import profile
+from stages.explanation.samples import samples
+from stages.explanation.settings import Explain
+from stages.modeling.crossval import compute_backend
+from stages.modeling.pipeline import predict_scores
+from stages.projects._base import load_project
 
 
 def ranked(names: list[str], values: list[float]) -> list[dict[str, Any]]:
@@ -43,15 +44,14 @@ def beeswarm(values: pd.DataFrame, encoded: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(name: str) -> None:
-    project, params, paths = load_project(name), load_params(name), Paths(name)
+    project, settings, paths = load_project(name), load_block(name, "explain", Explain), Paths(name)
+    seed = load_seed()
     model, manifest = joblib.load(paths.model / "model.joblib"), read_json(paths.model / "manifest.json")
     test = pd.read_parquet(paths.data / "test.parquet")
-    rows = test.sample(min(params.explain.rows, len(test)), random_state=params.base.seed).sort_index()
+    rows = test.sample(min(settings.rows, len(test)), random_state=seed).sort_index()
     features = model["features"].transform(rows)
     with compute_backend():
-        shuffled = permuted(
-            model, features, rows[project.target].to_numpy(), project, params.explain.repeats, params.base.seed
-        )
+        shuffled = permuted(model, features, rows[project.target].to_numpy(), project, settings.repeats, seed)
     permutation = ranked(list(shuffled["feature"]), list(shuffled["importance"]))
     explained = shap_values(model, manifest["estimator"], features, project)
     if explained is None:
@@ -61,7 +61,7 @@ def main(name: str) -> None:
         mean = explained[0].abs().mean()
         importance = {"method": "shap", "ranking": ranked(list(mean.index), list(mean)), "permutation": permutation}
         dots = beeswarm(*explained)
-    top = pd.DataFrame(importance["ranking"]).head(20)
+    top = pd.DataFrame(importance["ranking"]).head(20).rename(columns=str.capitalize)
     write(paths.reports / "importance.csv", partial(top.to_csv, index=False, float_format="%.6g"))
     write(paths.reports / "beeswarm.parquet", dots.to_parquet)
     write_json(paths.reports / "importance.json", importance)
@@ -75,12 +75,12 @@ def main(name: str) -> None:
     write(paths.reports / "card.md", lambda path: path.write_text(card, encoding="utf-8"))
     reference = pd.read_parquet(paths.model / "reference.parquet")
     scores = predict_scores(model, reference, project)
-    write_json(paths.reports / "samples.json", samples(reference, scores, project, params.base.seed))
+    write_json(paths.reports / "samples.json", samples(reference, scores, project, seed))
     train = pd.read_parquet(paths.data / "train.parquet")
     unseen = pd.read_parquet(paths.model / "out_of_fold.parquet")["score"].to_numpy()
     write_json(paths.reports / "profile.json", profile(train, project))
-    write_json(paths.reports / "market.json", market(train, unseen, manifest.get("interval", {}), project, params.base.seed))
-    print(f"{name}: rests most on {', '.join(top['feature'][:3])}; card in {paths.reports}/card.md")
+    write_json(paths.reports / "market.json", market(train, unseen, manifest.get("interval", {}), project, seed))
+    print(f"{name}: rests most on {', '.join(top['Feature'][:3])}; card in {paths.reports}/card.md")
 
 
 if __name__ == "__main__":

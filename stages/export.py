@@ -13,15 +13,15 @@ import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
-from stages.command import UserError, run
-from stages.files import Paths, write, write_json
-from stages.onnx_graph import NotExportableError, build_graph
-from stages.params import load_params
-from stages.pipeline import inner_pipeline, predict_scores
-from stages.project import Project, load_project
-from stages.schema import coerce
-from stages.scorer import Scorer
-from stages.shapley import explainer_table, to_bytes
+from stages.core.cli import UserError, run
+from stages.core.files import Paths, write, write_json
+from stages.core.params import load_seed
+from stages.core.schema import coerce
+from stages.exporting.onnx_graph import NotExportableError, build_graph
+from stages.modeling.pipeline import inner_pipeline, predict_scores
+from stages.projects._base import Project, load_project
+from stages.runtime.scorer import Scorer
+from stages.runtime.shapley import explainer_table, to_bytes
 
 TOLERANCE = 1e-9  # relative
 UNKNOWN = "never seen before"
@@ -73,7 +73,7 @@ def save(paths: Paths, plan: dict[str, Any], graph: bytes, table: bytes) -> None
 
 
 def main(name: str) -> None:
-    project, params, paths = load_project(name), load_params(name), Paths(name)
+    project, paths = load_project(name), Paths(name)
     model = joblib.load(paths.model / "model.joblib")
     plan = encoder_plan(inner_pipeline(model)["columns"])
     probe = probe_row(model, project)
@@ -88,9 +88,7 @@ def main(name: str) -> None:
     train, test = (pd.read_parquet(paths.data / f"{side}.parquet") for side in ("train", "test"))
     rows = pd.concat([train, test], ignore_index=True)
     scorer = Scorer(project, plan, graph)
-    worst = max(
-        largest_difference(scorer, model, frame, project) for frame in (rows, with_gaps(rows, project, params.base.seed))
-    )
+    worst = max(largest_difference(scorer, model, frame, project) for frame in (rows, with_gaps(rows, project, load_seed())))
     if not worst <= TOLERANCE:
         raise UserError(
             f"the exported model differs from the pipeline by up to {worst:.2g} relative; {TOLERANCE:g} is allowed"

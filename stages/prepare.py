@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stages.command import UserError, run
-from stages.files import Paths, write
-from stages.params import load_params
-from stages.project import Project, load_project
+from stages.core.cli import UserError, run
+from stages.core.files import Paths, write
+from stages.core.params import load_block, load_seed
+from stages.intake.settings import Prepare
+from stages.projects._base import Project, load_project
 
 FEWEST = 10  # values of a column from which on its order can give the target's away by no chance
 
@@ -66,15 +67,15 @@ def leaking_columns(frame: pd.DataFrame, project: Project, limit: float = 0.999)
 
 
 def main(name: str) -> None:
-    project, params, paths = load_project(name), load_params(name), Paths(name)
+    project, settings, paths = load_project(name), load_block(name, "prepare", Prepare), Paths(name)
     raw = pd.read_parquet(paths.data / "raw.parquet")
     frame = project.clean(raw)
     if leaking := leaking_columns(frame, project):
         raise UserError(f"{', '.join(leaking)} all but equals the target {project.target}: take it out of the row schema")
-    test = split_rows(frame, draw_keys(raw["source"], params.base.seed)[frame.index], params.prepare.test_size, project)
+    test = split_rows(frame, draw_keys(raw["source"], load_seed())[frame.index], settings.test_size, project)
     if test.all() or not test.any():
         raise UserError(
-            f"{len(frame)} rows cannot be split with prepare.test_size = {params.prepare.test_size}: too few, or one object"
+            f"{len(frame)} rows cannot be split with prepare.test_size = {settings.test_size}: too few, or one object"
         )
     if project.task == "classification" and frame[project.target][~test].nunique() < 2:
         raise UserError(f"all rows have the same {project.target}: there is nothing to learn")

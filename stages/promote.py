@@ -1,4 +1,4 @@
-"""Compares the model in the workspace with the one in prod by the rules of `stages.gate`, writes the decision into the
+"""Compares the model in the workspace with the one in prod by the rules of `promotion.gate`, writes the decision into the
 ledger, commits that, and tags a model that is accepted as the next version and as the one in prod.
 
 python -m stages.promote bankchurn
@@ -21,17 +21,16 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from stages import gate, ledger, registry
-from stages.cache import md5
-from stages.command import UserError, run
-from stages.evidence import Model, contest, known_rows, meet_champion, rows_trained_on, try_artifact
-from stages.files import Paths
-from stages.gate import Comparison, Decision
-from stages.lock import model_files, model_hash, outputs
-from stages.params import load_params
-from stages.project import load_project
-from stages.registry import Version
-from stages.version import name_version
+from stages.core.cli import UserError, run
+from stages.core.files import Paths
+from stages.projects._base import load_project
+from stages.promotion import gate, ledger, registry
+from stages.promotion.cache import md5
+from stages.promotion.evidence import Model, contest, known_rows, load_terms, meet_champion, rows_trained_on, try_artifact
+from stages.promotion.gate import Comparison, Decision
+from stages.promotion.registry import Version
+from stages.promotion.versioning import name_version
+from stages.runtime.identity import model_files, model_hash, outputs
 
 STAGE = "prod"
 REFUSED = 3
@@ -54,12 +53,13 @@ class Proposal:
 
 def consider(name: str) -> Proposal:
     """The decision on the workspace's model. Writes nothing. UserError where a file is missing, here or for the champion."""
-    project, params, paths = load_project(name), load_params(name), Paths(name)
+    project, terms, paths = load_project(name), load_terms(name), Paths(name)
+    promote = terms.promote
     lock = read(Path("dvc.lock"))
     manifest = json.loads(read(paths.model / "manifest.json"))
     evaluation = json.loads(read(paths.reports / "evaluation.json"))
     test = pd.read_parquet(io.BytesIO(read(paths.data / "test.parquet")))
-    metrics, rows, promote = evaluation["metrics"], len(test), params.promote
+    metrics, rows = evaluation["metrics"], len(test)
     scores, artifact = try_artifact(project, paths.model, test)
     champion, label, before = registry.in_stage(name, STAGE), None, manifest
     compared: Comparison | str = f"There is no version in {STAGE} to compare with."
@@ -68,7 +68,7 @@ def consider(name: str) -> Proposal:
         label, other = champion.version, meet_champion(project, champion, manifest, test)
         before, seen = other.manifest, rows_trained_on(project, champion)
         known = None if seen is None else known_rows(project, seen, test)
-        compared, rates = contest(project, params, (Model(manifest, scores), other), test, known, label)
+        compared, rates = contest(project, terms, (Model(manifest, scores), other), test, known, label)
     version, revision, why = name_version(name, champion, (before, manifest), lock)
     probability = np.zeros(rows) if isinstance(scores, str) else scores
     rules = (

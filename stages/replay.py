@@ -20,12 +20,12 @@ from urllib.parse import quote
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
-from stages import registry
-from stages.cache import fetch_files, md5
-from stages.client import call
-from stages.command import UserError
-from stages.files import read_json
-from stages.lock import outputs
+from stages.core.cli import UserError
+from stages.core.files import read_json
+from stages.promotion import registry
+from stages.promotion.cache import fetch_files, md5
+from stages.promotion.server import call
+from stages.runtime.identity import outputs
 
 
 class Output(BaseModel):

@@ -15,20 +15,20 @@ import pandas as pd
 from dvc.exceptions import DvcException  # type: ignore[import-untyped]
 from dvc.repo import Repo  # type: ignore[import-untyped]
 
-from stages import ledger
-from stages.cache import fetch_files
-from stages.command import UserError
-from stages.evidence import Model, contest, known_rows, meet_champion, rows_trained_on, try_artifact
-from stages.files import Paths, read_json, write
-from stages.gate import Comparison
-from stages.git import git, head, uncommitted
-from stages.params import load_params
-from stages.project import Project, load_project, project_names
+from stages.core.cli import UserError
+from stages.core.files import Paths, read_json, write
+from stages.projects._base import Project, load_project, project_names
 from stages.promote import Proposal, consider, settled
-from stages.registry import Version, tree
-from stages.report_plots import draw_plots
-from stages.report_sides import Change, kinds_of_change, load_params_yaml, modules_of, read_side
-from stages.report_text import markdown
+from stages.promotion import ledger
+from stages.promotion.cache import fetch_files
+from stages.promotion.evidence import Model, contest, known_rows, load_terms, meet_champion, rows_trained_on, try_artifact
+from stages.promotion.gate import Comparison
+from stages.promotion.git import git, head, uncommitted
+from stages.promotion.registry import Version, tree
+from stages.review.plots import draw_plots
+from stages.review.sides import Change, kinds_of_change, load_params_yaml, modules_of, read_side
+from stages.review.text import markdown
+from stages.review.workspace import check_workspace
 
 REPORT, IMAGES = Path("report.md"), Path("report")
 
@@ -63,7 +63,7 @@ def meet_base(project: Project, base: Version) -> Comparison | str:
     seen = rows_trained_on(project, base)
     known = None if seen is None else known_rows(project, seen, test)
     models = Model(manifest, try_artifact(project, paths.model, test)[0]), theirs
-    found, _ = contest(project, load_params(project.name), models, test, known, base.version)
+    found, _ = contest(project, load_terms(project.name), models, test, known, base.version)
     return found.partition(";")[0] if isinstance(found, str) else found  # what follows is advice to who promotes
 
 
@@ -105,8 +105,7 @@ def examine(project: Project, base: Version, folder: Path, touched: set[str], ou
 
 def main(base: str) -> None:
     revision, projects = resolve(base), project_names()
-    for name in projects:
-        load_params(name)
+    check_workspace()
     outdated = outdated_stages()
     touched = set(git("diff", "--name-only", revision, "--", "stages").splitlines())
     shutil.rmtree(IMAGES, ignore_errors=True)

@@ -22,11 +22,12 @@ from urllib.parse import urlsplit
 
 from ruamel.yaml import YAML
 
-from stages import deploy, drift, ledger, promote, registry
-from stages.command import UserError, run
-from stages.files import Paths, write
-from stages.sources import fetch
-from stages.yaml_text import edited
+from stages import deploy, drift, promote
+from stages.core.cli import UserError, run
+from stages.core.files import Paths, write
+from stages.core.yaml_edit import edited
+from stages.intake.sources import fetch
+from stages.promotion import ledger, registry
 
 PARAMS = Path("params.yaml")
 REFUSED = 3

@@ -5,9 +5,9 @@ python -m stages.summary
 
 from __future__ import annotations
 
-from stages.card import TITLES, metric_text
-from stages.files import Paths, read_json
-from stages.project import load_project, project_names
+from stages.core.files import Paths, read_json
+from stages.explanation.card import TITLES, metric_text
+from stages.projects._base import load_project, project_names
 
 SHOWN = {
     "classification": ("roc_auc", "pr_auc", "f1", "brier", "ece"),

@@ -16,16 +16,17 @@ import pandas as pd
 from dvclive.live import Live
 from sklearn.base import BaseEstimator
 
-from stages.command import run
-from stages.crossval import FoldResult, compute_backend, cross_validate, leaderboard, out_of_fold
-from stages.decision import choose_threshold, conformal_radius
-from stages.files import Paths, read_json, sha256, write, write_json
-from stages.metrics import HIGHER_IS_BETTER
-from stages.params import Params, Train, load_params
-from stages.pipeline import RowFeatures, assemble, build_model, calibrate, calibrated, make_folds, with_threshold
-from stages.population import summarise
-from stages.project import Column, Project, load_project
-from stages.schema import coerce
+from stages.core.cli import run
+from stages.core.files import Paths, read_json, sha256, write, write_json
+from stages.core.params import load_block, load_seed
+from stages.core.schema import coerce
+from stages.modeling.crossval import FoldResult, compute_backend, cross_validate, leaderboard, out_of_fold
+from stages.modeling.decision import choose_threshold, conformal_radius
+from stages.modeling.metrics import HIGHER_IS_BETTER
+from stages.modeling.pipeline import RowFeatures, assemble, build_model, calibrate, calibrated, make_folds, with_threshold
+from stages.modeling.settings import Train
+from stages.projects._base import Column, Project, load_project
+from stages.runtime.population import summarise
 
 LIBRARIES = ("imbalanced-learn", "joblib", "numpy", "pandas", "scikit-learn", "scipy")
 REFERENCE_ROWS = 2_000
@@ -74,7 +75,9 @@ def describe_column(column: Column) -> dict[str, Any]:
     return {"name": column.name, "type": column.kind, "required": column.required, "unit": column.unit}
 
 
-def describe_model(project: Project, params: Params, name: str, board: list[dict[str, Any]], rows: int) -> dict[str, Any]:
+def describe_model(
+    project: Project, train: Train, seed: int, name: str, board: list[dict[str, Any]], rows: int
+) -> dict[str, Any]:
     """The part of the manifest that needs no fitted model."""
     scores = next(row["metrics"] for row in board if row["candidate"] == name)
     return {
@@ -86,15 +89,15 @@ def describe_model(project: Project, params: Params, name: str, board: list[dict
         "columns": [describe_column(column) for column in project.columns],
         "features": list(project.feature_names),
         "cross_validation": scores,
-        "params": {"seed": params.base.seed, **params.train.model_dump(mode="json")},
+        "params": {"seed": seed, **train.model_dump(mode="json")},
         "rows": rows,
         "libraries": {library: version(library) for library in LIBRARIES},
     }
 
 
 def main(name: str) -> None:
-    project, params, paths = load_project(name), load_params(name), Paths(name)
-    train, seed = params.train, params.base.seed
+    project, paths = load_project(name), Paths(name)
+    train, seed = load_block(name, "train", Train), load_seed()
     frame = pd.read_parquet(paths.data / "train.parquet")
     target = frame[project.target].to_numpy()
     features = RowFeatures(name).transform(frame)
@@ -111,7 +114,7 @@ def main(name: str) -> None:
         fitted, predictions, decision = fit_classifier(model, features, target, predictions, train, seed)
     else:
         fitted, decision = fit_regressor(model, features, target, predictions, train, project.log_target)
-    manifest = describe_model(project, params, chosen, board, len(frame)) | decision
+    manifest = describe_model(project, train, seed, chosen, board, len(frame)) | decision
     manifest["data"] = {
         "sha256": sha256(paths.data / "train.parquet"),
         "simulated": read_json(paths.reports / "data.json")["simulated"],

@@ -27,27 +27,29 @@ from optuna.trial import FrozenTrial
 from sklearn.base import BaseEstimator
 from tqdm import tqdm
 
-from stages.command import UserError, run
-from stages.crossval import Folds, compute_backend, fit_fold
-from stages.files import Paths, write
-from stages.git import git
-from stages.metrics import HIGHER_IS_BETTER
-from stages.params import Params, load_params
-from stages.pipeline import RowFeatures, build_model, make_folds
-from stages.project import Project, load_project
-from stages.search import improvements, score_of, search
-from stages.space import Space, Values, lowest, path_of, rewritten, standing, with_values
+from stages.core.cli import UserError, run
+from stages.core.files import Paths, write
+from stages.core.params import load_block, load_seed
+from stages.modeling.crossval import Folds, compute_backend, fit_fold
+from stages.modeling.metrics import HIGHER_IS_BETTER
+from stages.modeling.pipeline import RowFeatures, build_model, make_folds
+from stages.modeling.settings import Train
+from stages.projects._base import Project, load_project
+from stages.promotion.git import git
+from stages.tuning.search import improvements, score_of, search
+from stages.tuning.settings import Tune
+from stages.tuning.space import Space, Values, lowest, path_of, rewritten, standing, with_values
 
 
-def to_tune(name: str, params: Params, model: str | None) -> tuple[str, Space]:
+def to_tune(name: str, train: Train, spaces: Tune, model: str | None) -> tuple[str, Space]:
     """The estimator that was asked for, else that of `train.model`, and its space."""
-    estimator = model or params.train.model
-    if estimator not in params.tune:
-        known = ", ".join(params.tune) or "none yet"
+    estimator = model or train.model
+    if estimator not in spaces.root:
+        known = ", ".join(spaces.root) or "none yet"
         raise UserError(
             f"params.yaml has no {name}.tune.{estimator}: add it, or name one that there is with --model: {known}"
         )
-    return estimator, params.tune[estimator]
+    return estimator, spaces.root[estimator]
 
 
 def cross_validated(
@@ -98,9 +100,9 @@ def record_all(name: str, estimator: str, trials: list[FrozenTrial], digest: str
 
 
 def main(name: str, trials: int = 50, jobs: int = 1, model: str | None = None) -> int | None:
-    project, params, paths = load_project(name), load_params(name), Paths(name)
-    estimator, space = to_tune(name, params, model)
-    train, seed, metric = params.train, params.base.seed, project.primary_metric
+    project, paths, metric = load_project(name), Paths(name), load_project(name).primary_metric
+    train, seed = load_block(name, "train", Train), load_seed()
+    estimator, space = to_tune(name, train, load_block(name, "tune", Tune), model)
     if not (paths.data / "train.parquet").exists():
         raise UserError(f"there is no {paths.data}/train.parquet; make it: dvc repro prepare@{name}")
     frame = pd.read_parquet(paths.data / "train.parquet")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stages.project import project_names
+from stages.projects._base import project_names
 from tests.samples import ROOT, STAGES, write_params
 
 

@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 from moto.server import ThreadedMotoServer
 
-from stages.project import Project, load_project, project_names
+from stages.projects._base import Project, load_project, project_names
 from tests.samples import STAGES, write_params
 
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)

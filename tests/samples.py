@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
-from stages.ingest import sift
-from stages.params import Train
-from stages.project import Project, columns_of, load_project
-from stages.sources import read_source
+from stages.intake.sift import sift
+from stages.intake.sources import read_source
+from stages.modeling.settings import Train
+from stages.projects._base import Project, columns_of, load_project
 
 ROOT = Path(__file__).resolve().parents[1]
 DAG = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())

@@ -16,7 +16,7 @@ import fsspec
 import httpx
 import pytest
 
-from stages.project import project_names
+from stages.projects._base import project_names
 from tests.conftest import S3Server
 from tests.samples import ROOT, write_params
 from tests.serve.checkout import example

@@ -9,12 +9,12 @@ from typing import Any
 
 from litestar import Router
 
+from serve.api.problems import HANDLERS
 from serve.pages import history, home, market, model, monitoring, overview, predict, sign_in
 from serve.pages.assets import asset_routes
 from serve.pages.site import OPT, Area, Site, failed
-from serve.problems import HANDLERS
 from serve.service import Service
-from stages.project import Project
+from stages.projects._base import Project
 
 AREAS: tuple[Area, ...] = (  # in the order of the tabs
     overview.AREA, predict.AREA, market.AREA, model.AREA, history.AREA, monitoring.AREA,

@@ -16,8 +16,8 @@ from litestar import Request, Response, get
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 
+from serve.api.problems import ProblemError
 from serve.pages.site import HEADERS
-from serve.problems import ProblemError
 
 STATIC = Path(__file__).with_name("static")
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

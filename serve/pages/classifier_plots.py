@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serve.models import Model
+from serve.models.loader import Model
 from serve.pages.site import number, percent
 from serve.pages.specs import DASHED, SHARE, Chart, Rows, axis, diagonal, line, near
 
@@ -10,48 +10,48 @@ RATES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)  # at which a curve is read for it
 
 
 def roc(rows: Rows, model: Model) -> Chart:
-    x, y = "false_positive_rate", "true_positive_rate"
+    x, y = "False positive rate", "True positive rate"
     found = near(rows, x, RATES)
     known = dict(zip(RATES, found, strict=True))[0.1]
     return Chart(
         "roc", "ROC curve",
         f"Of the rows that are “{positive(model)}”, {percent(known[y])} are found when {percent(known[x])} of the others "
         "are flagged too. Dashed: guessing.",
-        line(rows, axis(x, "False positive rate", axis=SHARE), axis(y, "True positive rate", axis=SHARE), diagonal(x, y)),
-        ("False positive rate", "True positive rate"), [(percent(row[x]), percent(row[y])) for row in found],
+        line(rows, axis(x, x, axis=SHARE), axis(y, y, axis=SHARE), diagonal(x, y)),
+        (x, y), [(percent(row[x]), percent(row[y])) for row in found],
     )  # fmt: skip
 
 
 def precision_recall(rows: Rows, model: Model) -> Chart:
-    found = near(rows, "recall", RATES)
+    found = near(rows, "Recall", RATES)
     known = dict(zip(RATES, found, strict=True))[0.5]
-    x, y = axis("recall", "Recall", axis=SHARE), axis("precision", "Precision", axis=SHARE, scale={"domain": [0, 1]})
+    x, y = axis("Recall", "Recall", axis=SHARE), axis("Precision", "Precision", axis=SHARE, scale={"domain": [0, 1]})
     return Chart(
         "precision-recall", "Precision and recall",
-        f"To find {percent(known['recall'])} of the rows that are “{positive(model)}”, {percent(known['precision'])} of "
+        f"To find {percent(known['Recall'])} of the rows that are “{positive(model)}”, {percent(known['Precision'])} of "
         "the flagged ones are right.",
         line(rows, x, y),
-        ("Recall", "Precision"), [(percent(row["recall"]), percent(row["precision"])) for row in found],
+        ("Recall", "Precision"), [(percent(row["Recall"]), percent(row["Precision"])) for row in found],
     )  # fmt: skip
 
 
 def calibration(rows: Rows, model: Model) -> Chart:
-    widest = max(rows, key=lambda row: abs(row["predicted"] - row["observed"]) * row["rows"])
-    x = axis("predicted", "Predicted probability", axis=SHARE, scale={"domain": [0, 1]})
-    y = axis("observed", "Observed rate", axis=SHARE, scale={"domain": [0, 1]})
+    predicted, observed = "Predicted probability", "Observed rate"
+    widest = max(rows, key=lambda row: abs(row[predicted] - row[observed]) * row["Test rows"])
+    x, y = (axis(column, column, axis=SHARE, scale={"domain": [0, 1]}) for column in (predicted, observed))
     return Chart(
         "calibration", "Calibration",
-        f"Where most rows are off, {percent(widest['predicted'])} is predicted and {percent(widest['observed'])} observed. "
+        f"Where most rows are off, {percent(widest[predicted])} is predicted and {percent(widest[observed])} observed. "
         "Dashed: perfect.",
-        line(rows, x, y, diagonal("predicted", "observed"), points=True),
+        line(rows, x, y, diagonal(predicted, observed), points=True),
         ("Predicted", "Observed", "Test rows"),
-        [(percent(row["predicted"]), percent(row["observed"]), number(row["rows"])) for row in rows],
+        [(percent(row[predicted]), percent(row[observed]), number(row["Test rows"])) for row in rows],
     )  # fmt: skip
 
 
 def confusion(rows: Rows, model: Model) -> Chart:
     labels = [str(model.project.labels.get(label, label)) for label in (0, 1)]
-    pairs = [(str(row["actual"]), str(row["predicted"])) for row in rows]
+    pairs = [(str(row["Actual"]), str(row["Predicted"])) for row in rows]
     totals = {label: sum(actual == label for actual, _ in pairs) for label in labels}
     cells: Rows = [
         {"actual": actual, "predicted": predicted, "rows": (count := pairs.count((actual, predicted))),
@@ -84,15 +84,16 @@ def confusion(rows: Rows, model: Model) -> Chart:
 
 
 def scores(rows: Rows, model: Model) -> Chart:
-    total = sum(row["rows"] for row in rows)
-    above = sum(row["rows"] for row in rows if row["probability"] >= model.threshold)
-    width = rows[1]["probability"] - rows[0]["probability"]
-    spans = [{**row, "from": row["probability"] - width / 2, "to": row["probability"] + width / 2} for row in rows]
+    column = "Predicted probability"
+    total = sum(row["Test rows"] for row in rows)
+    above = sum(row["Test rows"] for row in rows if row[column] >= model.threshold)
+    width = rows[1][column] - rows[0][column]
+    spans = [{**row, "from": row[column] - width / 2, "to": row[column] + width / 2} for row in rows]
     bars = {
         "data": {"values": spans},
         "mark": {"type": "bar", "tooltip": True, "stroke": "var(--surface)"},
         "encoding": {
-            "x": axis("from", "Predicted probability", axis=SHARE), "x2": {"field": "to"}, "y": axis("rows", "Test rows"),
+            "x": axis("from", column, axis=SHARE), "x2": {"field": "to"}, "y": axis("Test rows", "Test rows"),
             "y2": {"datum": 0},
         },
     }  # fmt: skip
@@ -102,8 +103,8 @@ def scores(rows: Rows, model: Model) -> Chart:
         "scores", "Distribution of the scores",
         f"About {percent(above / total)} of the test rows lie above the threshold of {model.threshold:.3f} (dashed).",
         {"height": 260, "layer": [bars, threshold]},
-        ("Predicted probability", "Test rows"),
-        [(f"{percent(span['from'])} to {percent(span['to'])}", number(span["rows"])) for span in spans],
+        (column, "Test rows"),
+        [(f"{percent(span['from'])} to {percent(span['to'])}", number(span["Test rows"])) for span in spans],
     )  # fmt: skip
 
 

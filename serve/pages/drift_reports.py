@@ -15,10 +15,10 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 from litestar.response import Redirect, Template
 
+from serve.api.problems import ProblemError
+from serve.api.protection import security_headers
 from serve.pages.site import Site
-from serve.problems import ProblemError
-from serve.protection import security_headers
-from stages.project import Project
+from stages.projects._base import Project
 
 SHOWN = 20
 # The page that holds the frame: as every page, but for the frame.

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from serve.models import Model
-from stages.project import MISSING, Column, Project
+from serve.models.loader import Model
+from stages.projects._base import MISSING, Column, Project
 
 SUGGESTED = 500  # categories that are offered for a text at most; of more, only the frequent ones
 VARIANTS = 12  # values of a field that are compared at most

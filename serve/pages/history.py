@@ -10,13 +10,13 @@ from litestar import Request, get
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Template
 
-from serve.history import Event
-from serve.models import Model
+from serve.models.history import Event
+from serve.models.loader import Model
 from serve.pages.ledger import VERDICTS, challenger_of, commit_links, is_commit, ledger_of
 from serve.pages.quality import better, named
 from serve.pages.site import Area, Site, Tab, between, metric, moment, words
 from serve.pages.specs import RULE, Chart, axis
-from stages.project import Project
+from stages.projects._base import Project
 
 SHOWN = 50  # decisions on a page
 PASSED = {True: ("pass", "good"), False: ("fail", "bad"), None: ("does not apply", "")}

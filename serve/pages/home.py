@@ -10,10 +10,10 @@ from litestar import get
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Template
 
-from serve.log import Unavailable
+from serve.log.prediction_log import Unavailable
 from serve.pages.site import Site, between, metric, words
 from serve.service import Service
-from stages.project import Project
+from stages.projects._base import Project
 
 
 async def predicted_today(service: Service, name: str) -> str:

@@ -9,10 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from serve.history import Event, read_ledger
+from serve.api.problems import ProblemError
+from serve.models.history import Event, read_ledger
 from serve.pages.site import Site
-from serve.problems import ProblemError
-from stages.project import Project
+from stages.projects._base import Project
 
 COMMIT = re.compile("[0-9a-f]{7,64}")
 BY_SSH = re.compile(r"(?:ssh://)?git@(?P<host>[\w.-]+)(?::\d+/|[:/])(?P<path>[^:]+)")

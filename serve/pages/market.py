@@ -13,11 +13,11 @@ from litestar import Request, Response, get
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Template
 
-from serve.models import read_report
+from serve.api.problems import ProblemError
+from serve.models.loader import read_report
 from serve.pages.assets import Asset
 from serve.pages.site import Area, Site, Tab
-from serve.problems import ProblemError
-from stages.project import Project
+from stages.projects._base import Project
 
 
 @dataclass(frozen=True)

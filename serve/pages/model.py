@@ -10,15 +10,15 @@ from litestar import get
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Template
 
-from serve.history import Event
-from serve.models import Model, read_report
+from serve.models.history import Event
+from serve.models.loader import Model, read_report
 from serve.pages.card import card_html
 from serve.pages.ledger import about, ledger_of, promoted
 from serve.pages.plots import charts
 from serve.pages.quality import candidates, importance, learning, segments, standing
 from serve.pages.site import Area, Site, Tab, between, metric, words
-from stages.card import TITLES
-from stages.project import Project
+from stages.explanation.card import TITLES
+from stages.projects._base import Project
 
 
 def metric_rows(model: Model, rival: dict[str, Any]) -> list[list[str]]:

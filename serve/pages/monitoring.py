@@ -10,16 +10,16 @@ from litestar import Request, get
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Template
 
-from serve.log import Recent, Unavailable
+from serve.api.problems import ProblemError
+from serve.api.telemetry import Metrics
+from serve.log.prediction_log import Recent, Unavailable
 from serve.pages.drift_reports import read_reports, report_handlers
 from serve.pages.ledger import VERDICTS
 from serve.pages.monitoring_plots import distribution, latency, requests, shifts
 from serve.pages.predictions import answer, prediction_handlers
 from serve.pages.reading import Beside, Kept, beside, traffic
 from serve.pages.site import Area, Site, Tab
-from serve.problems import ProblemError
-from serve.telemetry import Metrics
-from stages.project import Project
+from stages.projects._base import Project
 
 WINDOWS = {24: "24 hours", 168: "7 days"}
 LATEST = 10  # predictions below the charts

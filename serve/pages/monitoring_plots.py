@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from serve.drift import LARGE, MODERATE, Drift
+from serve.models.stability import LARGE, MODERATE, Drift
 from serve.pages.reading import Beside, Traffic
 from serve.pages.site import number, percent
 from serve.pages.specs import DASHED, Chart, Rows, Spec, axis

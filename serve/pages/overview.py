@@ -6,11 +6,11 @@ from litestar import get
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Template
 
-from serve.models import Model
+from serve.models.loader import Model
 from serve.pages.home import primary
 from serve.pages.profile import described
 from serve.pages.site import Area, Site, Tab, words
-from stages.project import Project
+from stages.projects._base import Project
 
 
 def figures(model: Model) -> list[dict[str, str]]:

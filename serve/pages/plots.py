@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
-from serve.models import Model
+from serve.models.loader import Model
 from serve.pages import classifier_plots, regressor_plots
 from serve.pages.specs import Chart, Rows
 
@@ -46,7 +46,7 @@ def belongs(curve: Rows, model: Model) -> bool:
     """
     primary = model.project.primary_metric
     steps = [(step["rows"], float(f"{step[primary]:.6g}")) for step in model.evaluation.get("learning_curve", [])]
-    return bool(steps) and steps == [(row["rows"], row["score"]) for row in curve]
+    return bool(steps) and steps == [(row.get("Rows trained on"), row.get("Primary metric")) for row in curve]
 
 
 def charts(model: Model, folder: Path) -> list[Chart]:

@@ -10,13 +10,13 @@ from litestar import Request, get, post
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Template
 
-from serve.models import Model
+from serve.api.problems import ProblemError
+from serve.api.routes import read_body
+from serve.models.answers import RISK_LEVELS, Classified, Valued
+from serve.models.loader import Model
 from serve.pages.form import example, form_fields, ranges, read_plan
 from serve.pages.site import Area, Site, Tab
-from serve.predict import RISK_LEVELS, Classified, Valued
-from serve.problems import ProblemError
-from serve.routes import read_body
-from stages.project import Project
+from stages.projects._base import Project
 
 SAMPLES = "samples.json"
 

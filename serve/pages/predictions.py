@@ -11,14 +11,14 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 from litestar.response import Redirect, Template
 
-from serve.messages import Logged
+from serve.api.messages import Logged
+from serve.api.problems import ProblemError
+from serve.api.protection import over_https
 from serve.pages.ledger import commit_links, is_commit
 from serve.pages.quality import upper_first
 from serve.pages.site import Site, number, percent
 from serve.pages.specs import Chart, axis, bars
-from serve.problems import ProblemError
-from serve.protection import over_https
-from stages.project import Column, Project
+from stages.projects._base import Column, Project
 
 PAGE = 50
 SCALES = {"log_odds": "Log-odds", "probability": "Probability", "log": "Logarithm of the value"}

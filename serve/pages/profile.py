@@ -8,7 +8,7 @@ from typing import Any
 from serve.pages.form import choice_text
 from serve.pages.site import number, percent
 from serve.pages.specs import Chart, Rows, Spec, axis
-from stages.project import Column, Project, columns_of
+from stages.projects._base import Column, Project, columns_of
 
 RARE = 0.005  # a text without a value of this share is nearly a name: a list of its values would tell nothing
 LABELLED = 8  # a heat map of more columns has no room for its numbers

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from serve.models import Model
+from serve.models.loader import Model
 from serve.pages.site import between, metric, number, words
 from serve.pages.specs import Chart, Rows, axis, bars, intervals, line
-from stages.card import AMOUNTS, TITLES
-from stages.metrics import HIGHER_IS_BETTER
+from stages.explanation.card import AMOUNTS, TITLES
+from stages.modeling.metrics import HIGHER_IS_BETTER
 
 SHOWN = 15  # of the most important features, and of the worst segments
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from serve.drift import known
-from serve.log import PredictionLog, Recent
-from serve.models import Model
+from serve.log.prediction_log import PredictionLog, Recent
+from serve.models.loader import Model
+from serve.models.stability import known
 from serve.pages.site import number, percent
-from stages.population import Bins, shares
+from stages.runtime.population import Bins, shares
 
 KEPT = 15.0  # seconds for which an answer is given again
 DRAWN = 2_000  # predictions whose latencies are looked at, of all in the time

@@ -10,9 +10,9 @@ from litestar.datastructures import Cookie
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Redirect
 
+from serve.api.problems import ProblemError
+from serve.api.protection import COOKIE, SIGNED_IN_FOR, known_key, over_https, same_origin
 from serve.pages.site import Site
-from serve.problems import ProblemError
-from serve.protection import COOKIE, SIGNED_IN_FOR, known_key, over_https, same_origin
 
 Call = Request[Any, Any, Any]
 OPEN = {"open": True}

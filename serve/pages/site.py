@@ -23,12 +23,12 @@ from litestar.handlers import BaseRouteHandler
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Redirect, Template
 
-from serve.models import Model, read_report
-from serve.problems import ProblemError, http_response, problem_response, unexpected_response
-from serve.protection import security_headers
+from serve.api.problems import ProblemError, http_response, problem_response, unexpected_response
+from serve.api.protection import security_headers
+from serve.models.loader import Model, read_report
 from serve.service import Service
-from stages.card import AMOUNTS, TITLES, metric_text
-from stages.project import Project
+from stages.explanation.card import AMOUNTS, TITLES, metric_text
+from stages.projects._base import Project
 
 HEADERS = security_headers(
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "

@@ -1,1 +1,1 @@
-"""One module per project; each defines `project`, a `stages.project.Project`."""
+"""One module per project; each defines `project`, a `stages.projects._base.Project`."""

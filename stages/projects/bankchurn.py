@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from stages.project import Columns, Project
+from stages.projects._base import Columns, Project
 
 if TYPE_CHECKING:
     from numpy.random import Generator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from stages.project import MISSING, Columns, Project
+from stages.projects._base import MISSING, Columns, Project
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,16 +20,17 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ks_2samp
 
+from stages.core.files import Paths
+from stages.core.params import load_block
+from stages.core.schema import coerce
 from stages.drift import check
-from stages.drift_batch import Batch, checked_columns, gather
-from stages.drift_model import Live, load_live
-from stages.drift_quality import is_measured
-from stages.files import Paths
 from stages.ingest import sift
-from stages.metrics import HIGHER_IS_BETTER, fold_scores
-from stages.params import Params, load_params
-from stages.project import Project, project_names
-from stages.schema import coerce
+from stages.modeling.metrics import HIGHER_IS_BETTER, fold_scores
+from stages.monitoring.batch import Batch, checked_columns, gather
+from stages.monitoring.quality import is_measured
+from stages.monitoring.reference import Live, load_live
+from stages.monitoring.settings import Drift
+from stages.projects._base import Project, project_names
 from stages.score import load_scorer
 
 UNITS = (1.609, 1 / 1.609, 10.764, 1 / 10.764, 2.54, 1 / 2.54, 1000, 0.001)
@@ -38,10 +39,10 @@ DEPENDENT = {"bankchurn": "Balance", "telecom": "minutes", "carvision": "odomete
 
 
 @cache
-def setting(name: str) -> tuple[Live, Params, Any]:
+def setting(name: str) -> tuple[Live, Drift, Any]:
     """What every check of a project needs."""
     live = load_live(name)
-    return live, load_params(name), load_scorer(live.project, Paths(name).model)
+    return live, load_block(name, "drift", Drift), load_scorer(live.project, Paths(name).model)
 
 
 def simulate(project: Project, rows: int, shift: str | None, *seed: int) -> pd.DataFrame:
@@ -185,14 +186,14 @@ def evidently(live: Live, batch: Batch, labels: bool) -> dict[str, bool]:
 
 def judge(name: str, scenario: str, labels: bool, rows: int, number: int, slow: bool) -> dict[str, Any] | None:
     """The verdicts on one batch, and the seconds that the check took."""
-    live, params, scorer = setting(name)
+    live, settings, scorer = setting(name)
     frame = draw(name, scenario, number, rows)
     if frame is None:
         return None
     frame = frame if labels else frame.drop(columns=live.project.target)
     start = time.perf_counter()
-    batch = gather("bench", [frame], live.project, live.reference, params.drift.sample, 0)
-    report = check(live, batch, scorer(coerce(batch.frame, live.project.columns)[0]), params)
+    batch = gather("bench", [frame], live.project, live.reference, settings.sample, 0)
+    report = check(live, batch, scorer(coerce(batch.frame, live.project.columns)[0]), settings, 0.02, seed=0)
     seconds = time.perf_counter() - start
     found = {"verdict": report["verdict"], "evidence": report["evidence"], "seconds": seconds, "number": number}
     found["changed"] = [f"{e['column']} {t['test']}" for e in report["columns"] for t in e["tests"] if t["drifted"]]

@@ -3,7 +3,7 @@
 python -m tests.benchmarks.bench_gate
 
 Luck: on several data sets, models that differ in the seed of their estimator alone, each of them the champion of all others,
-so that no one lucky champion decides. Progress: the same models against a simpler estimator. `stages.gate.compare` judges
+so that no one lucky champion decides. Progress: the same models against a simpler estimator. `gate.compare` judges
 each pair with the settings in params.yaml, on as many test rows as the pipeline has.
 
 The paired test is about the two fitted models. Among seeds it finds luck in 2.5 % of comparisons if their gains are noise of
@@ -24,13 +24,15 @@ os.environ["OMP_NUM_THREADS"] = "1"  # read when scikit-learn is imported
 import numpy as np
 import pandas as pd
 
+from stages.core.params import load_seed, read_params
 from stages.evaluate import score
-from stages.gate import compare
-from stages.metrics import bootstrap
-from stages.params import Params, Train, load_params
-from stages.pipeline import RowFeatures, build_model, predict_scores
+from stages.modeling.metrics import bootstrap
+from stages.modeling.pipeline import RowFeatures, build_model, predict_scores
+from stages.modeling.settings import Train
 from stages.prepare import draw_keys, split_rows
-from stages.project import Project, load_project
+from stages.projects._base import Project, load_project
+from stages.promotion.gate import compare
+from stages.review.workspace import Params
 from tests.samples import records
 
 CASES = {  # the estimator whose seed varies, a simpler one, and data sets: the more, the fewer test rows each has
@@ -70,16 +72,16 @@ def seeded(train: Train, estimator: str, seed: int) -> Train:
 def measure(project: Project, params: Params, train: Train, estimator: str, rows: tuple[Any, ...]) -> Measured:
     """The primary metric of a model fitted on these rows, and its values over the resamples of the test rows."""
     features, target, test, actual = rows
-    model = build_model(project, estimator, train, params.base.seed).fit(features, target)
+    model = build_model(project, estimator, train, load_seed()).fit(features, target)
     scores = predict_scores(model, test, project)
     metrics = partial(score, project, MANIFEST, actual, scores)
-    point, draws = bootstrap(metrics, len(test), params.evaluate.resamples, params.base.seed)
+    point, draws = bootstrap(metrics, len(test), params.evaluate.resamples, load_seed())
     return point[project.primary_metric], draws[project.primary_metric]
 
 
 def judge(name: str, seed: int) -> Found:
     """All comparisons on one data set."""
-    project, params = load_project(name), load_params(name)
+    project, params = load_project(name), Params.model_validate(read_params()[name])
     rows: tuple[Any, ...] = ()
     for side in split(project, params, seed):
         rows += (RowFeatures(name).transform(side), side[project.target].to_numpy())

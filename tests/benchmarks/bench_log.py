@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import uvloop
 
-from serve.log import Entry, PredictionLog, new_id
+from serve.log.prediction_log import Entry, PredictionLog, new_id
 
 SECONDS = 4.0
 

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from serve.documentation import example_row
-from stages.project import load_project
+from serve.api.documentation import example_row
+from stages.projects._base import load_project
 
 PORT = 8765
 SECONDS = 3

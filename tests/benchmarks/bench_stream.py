@@ -23,12 +23,12 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
-from stages.drift_batch import checked_columns
-from stages.files import Paths
+from stages.core.files import Paths
+from stages.core.schema import coerce
 from stages.ingest import sift
-from stages.metrics import fold_scores
-from stages.project import load_project
-from stages.schema import coerce
+from stages.modeling.metrics import fold_scores
+from stages.monitoring.batch import checked_columns
+from stages.projects._base import load_project
 from stages.score import load_scorer
 
 NAME = "realestate"

@@ -20,8 +20,8 @@ import yaml
 from ruamel.yaml import YAML
 
 from serve.settings import Settings
-from stages.pipeline import predict_scores
-from stages.project import Project, load_project, project_names
+from stages.modeling.pipeline import predict_scores
+from stages.projects._base import Project, load_project, project_names
 from tests.samples import QUICK, STAGES, records
 
 TREES = {"hist_gradient_boosting": {"max_iter": 15, "max_leaf_nodes": 4}, "random_forest": {"n_estimators": 5}}

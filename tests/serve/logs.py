@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from serve.log import Entry, PredictionLog, new_id
+from serve.log.prediction_log import Entry, PredictionLog, new_id
 
 MISSING = "019c0000-0000-7000-8000-000000000000"
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)

@@ -20,8 +20,8 @@ import httpx
 import numpy as np
 import pytest
 
-from serve.log import PredictionLog
-from stages.project import load_project, project_names
+from serve.log.prediction_log import PredictionLog
+from stages.projects._base import load_project, project_names
 from tests.serve.checkout import example, json_rows, pipeline_scores, replace_model, score_of
 from tests.serve.conftest import Database
 from tests.serve.process import Load, Server
@@ -36,7 +36,7 @@ import json, sys
 from litestar.testing import TestClient
 from serve.app import create_app
 from serve.settings import Settings
-from stages.project import load_project, project_names
+from stages.projects._base import load_project, project_names
 
 root, folder = sys.argv[1:]
 settings = Settings(root=root, database_url=f"sqlite+aiosqlite:///{folder}/serve.db", spill_path=f"{folder}/spill")

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from stages.project import project_names
+from stages.projects._base import project_names
 from tests.samples import ROOT
 from tests.serve.checkout import example
 
@@ -144,7 +144,7 @@ def holds_only_what_it_needs(container: Container) -> None:
     assert "litestar" in modules
     assert {"sklearn", "pandas", "dvc", "evidently", "shap", "plotly", "pip", "setuptools"}.isdisjoint(modules)
     files = container.shell("find /app -type f -printf '%P\\n'").split()
-    assert {"dvc.lock", "serve/app.py", "stages/project.py"} <= set(files)
+    assert {"dvc.lock", "serve/app.py", "stages/projects/_base.py"} <= set(files)
     assert {Path(file).parts[0] for file in files} == {"dvc.lock", "models", "reports", "serve", "stages"}
     assert not [file for file in files if file.endswith((".joblib", ".parquet", ".pyc", ".sh"))]
     assert container.shell("ls -A /etc/xdg/pip") == ""

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from serve.app import create_app
-from serve.log import PredictionLog
-from serve.models import load_model
-from serve.predict import Answerer
+from serve.log.prediction_log import PredictionLog
+from serve.models.answers import Answerer
+from serve.models.loader import load_model
 from serve.service import SLICE
 from tests.serve.checkout import example, json_rows, settings, swap_in_other, withdraw_export
 from tests.serve.conftest import Client, Database, Serve
@@ -81,7 +81,7 @@ def test_a_prediction_that_cannot_be_logged_anywhere_is_not_answered(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("serve.log_spill.os.fsync", full)
+    monkeypatch.setattr("serve.log.spill.os.fsync", full)
     response = predict(client)
     assert response.status_code == 503
     assert "No space left" in response.json()["detail"]

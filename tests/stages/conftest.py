@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import registry
+from stages.promotion import registry
 from tests.clones import make_clone
 from tests.stages import answers as prepared
 from tests.stages import registered

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stages.core.schema import coerce
 from stages.drift import check
-from stages.drift_batch import Batch, gather, one_of_each
-from stages.drift_model import Live
-from stages.params import Params
-from stages.project import Project, load_project
+from stages.monitoring.batch import Batch, gather, one_of_each
+from stages.monitoring.reference import Live
+from stages.monitoring.settings import Drift
 from stages.projects import bankchurn, carvision
-from stages.schema import coerce
-from tests.samples import QUICK, raw_rows, records
+from stages.projects._base import Project, load_project
+from tests.samples import raw_rows, records
 
 
 def truth(project: Project, frame: pd.DataFrame) -> np.ndarray:
@@ -46,11 +46,6 @@ def live(name: str = "bankchurn", rows: int = 1_500) -> Live:
     )
 
 
-def params(**drift: Any) -> Params:
-    """Quick parameters with these for drift."""
-    return Params.model_validate({"base": {"seed": 0}, **QUICK, "drift": drift})
-
-
 def raw(name: str = "bankchurn", rows: int = 1_000, seed: int = 2, shift: str | None = None, labels: bool = True) -> Any:
     """Rows of a batch as they come."""
     frame = raw_rows(name, rows, seed, shift)
@@ -66,4 +61,4 @@ def report(frame: pd.DataFrame, name: str = "bankchurn", **drift: Any) -> dict[s
     """The report on a batch of raw rows."""
     model = live(name)
     batch = gathered(model, frame)
-    return check(model, batch, truth(model.project, batch.frame), params(**drift))
+    return check(model, batch, truth(model.project, batch.frame), Drift.model_validate(drift), 0.02, seed=0)

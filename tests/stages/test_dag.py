@@ -17,8 +17,9 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from stages.params import Params, load_params
-from stages.project import Project, project_names
+from stages.core.params import load_block, load_seed
+from stages.modeling.settings import Train
+from stages.projects._base import Project, project_names
 from tests.clones import make_clone, run
 from tests.samples import DAG, QUICK, ROOT, STAGES, write_params
 from tests.verify import compare
@@ -30,7 +31,7 @@ PLOTS = next(block["projects"] for block in DAG["vars"] if "projects" in block)
 def declared(name: str, stage: str) -> dict[str, Any]:
     """What dvc.yaml says of a stage of a project."""
     text = json.dumps(DAG["stages"][stage]["do"]).replace("${key}", name)
-    found: dict[str, Any] = json.loads(re.sub(r"\$\{item\.(\w+)\.(\w+)\}", lambda m: PLOTS[name][m[1]][m[2]], text))
+    found: dict[str, Any] = json.loads(re.sub(r"\$\{item\[(\d)\]\.(\w+)\}", lambda m: PLOTS[name][int(m[1])][m[2]], text))
     return found
 
 
@@ -65,6 +66,11 @@ def closure(*paths: str) -> set[str]:
     return found
 
 
+def covered(path: str, deps: set[str]) -> bool:
+    """Whether a module is one of these deps, or in a folder that is."""
+    return any(path == dep or path.startswith(f"{dep}/") for dep in deps)
+
+
 def test_the_projects_of_the_code_the_dag_and_the_params_are_the_same() -> None:
     params = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
     assert sorted(PLOTS) == project_names()
@@ -78,29 +84,31 @@ def test_every_project_has_its_model_among_the_artifacts(project: Project) -> No
 
 
 def test_the_params_of_every_project_are_valid_and_their_estimators_can_be_built(project: Project) -> None:
-    from stages.pipeline import build_model
+    from stages.modeling.pipeline import build_model
 
-    params = load_params(project.name, ROOT / "params.yaml")
-    for name in params.train.compared:
-        build_model(project, name, params.train, params.base.seed)
+    path = ROOT / "params.yaml"
+    train = load_block(project.name, "train", Train, path)
+    for name in train.compared:
+        build_model(project, name, train, load_seed(path))
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_exactly_the_modules_it_imports(project: Project, stage: str) -> None:
+def test_every_module_that_a_stage_imports_is_covered_by_a_dep_and_every_dep_by_an_import(
+    project: Project, stage: str
+) -> None:
     listed = {path for path in declared(project.name, stage)["deps"] if path.startswith("stages/")}
-    module = f"stages/projects/{project.name}.py"
-    assert listed == closure(f"stages/{stage}.py", module) | {"stages/__init__.py"}
+    used = closure(f"stages/{stage}.py", f"stages/projects/{project.name}.py") | {"stages/__init__.py"}
+    assert {path for path in used if not covered(path, listed)} == set()
+    assert {dep for dep in listed if not any(covered(path, {dep}) for path in used)} == set()
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_lists_exactly_the_params_it_reads(stage: str) -> None:
-    read = {
-        node.attr
-        for node in ast.walk(ast.parse((ROOT / "stages" / f"{stage}.py").read_text()))
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"
-    }
-    listed = set(declared("telecom", stage)["params"])
-    assert read & set(Params.model_fields) == {key.removeprefix("telecom.") for key in listed}
+    tree = ast.parse((ROOT / "stages" / f"{stage}.py").read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    read = {f"telecom.{ast.literal_eval(call.args[1])}" for call in calls if call.func.id == "load_block"}  # type: ignore[attr-defined]
+    read |= {"base" for call in calls if call.func.id == "load_seed"}  # type: ignore[attr-defined]
+    assert read == set(declared("telecom", stage)["params"])
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -170,7 +178,7 @@ def test_an_experiment_with_another_model_runs_only_what_comes_after_it(clone: P
 
 def test_a_changed_line_in_a_module_outdates_exactly_the_stages_that_import_it(clone: Path) -> None:
     uses = {stage: closure(f"stages/{stage}.py", "stages/projects/telecom.py") for stage in STAGES}
-    for module in ("schema", "sources", "metrics", "curves", "card"):
+    for module in ("core/schema", "intake/sources", "modeling/metrics", "evaluation/curves", "explanation/card"):
         path = clone / "stages" / f"{module}.py"
         source = path.read_text()
         path.write_text(source + "CHANGED = 1\n")

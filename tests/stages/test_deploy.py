@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from stages import deploy, ledger, registry
-from stages.cache import md5
-from stages.command import UserError
-from stages.files import read_json, write_json
-from stages.lock import outputs
-from stages.registry import git
+from stages import deploy
+from stages.core.cli import UserError
+from stages.core.files import read_json, write_json
+from stages.promotion import ledger, registry
+from stages.promotion.cache import md5
+from stages.promotion.registry import git
+from stages.runtime.identity import outputs
 from tests.clones import run
 from tests.stages.answers import Answers
 
@@ -86,8 +87,8 @@ def test_the_version_in_prod_takes_the_place_of_the_model_in_the_workspace(capsy
 
 
 def test_a_deployment_is_noted_in_the_ledger_and_committed_alone() -> None:
-    Path("stages/ledger.py").write_text(Path("stages/ledger.py").read_text() + "# changed\n")
-    git("add", "stages/ledger.py")
+    Path("stages/promotion/ledger.py").write_text(Path("stages/promotion/ledger.py").read_text() + "# changed\n")
+    git("add", "stages/promotion/ledger.py")
     deploy_sixth(reason="It was  tried\nlong enough.")
     (entry,) = deployments()
     assert {key: entry[key] for key in entry.keys() - {"time"}} == {

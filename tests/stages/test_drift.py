@@ -16,17 +16,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages import ledger
-from stages.command import UserError
+from stages.core.cli import UserError
 from stages.drift import batch_name, check, decide, main
-from stages.drift_html import save_html
-from stages.drift_model import expect, load_live, ranked_columns, residuals, stability
-from stages.drift_quality import Fault
-from stages.metrics import roc_auc
-from stages.params import Drift
-from stages.project import load_project
+from stages.modeling.metrics import roc_auc
+from stages.monitoring.evidently import save_html
+from stages.monitoring.quality import Fault
+from stages.monitoring.reference import expect, load_live, ranked_columns, residuals, stability
+from stages.monitoring.settings import Drift
+from stages.projects._base import load_project
+from stages.promotion import ledger
 from tests.samples import ROOT, raw_rows, write_params
-from tests.stages.drifting import gathered, live, params, raw, report, truth
+from tests.stages.drifting import gathered, live, raw, report, truth
 
 KINDS = ["columns", "joint", "loss", "bias", "pattern"]
 
@@ -77,7 +77,7 @@ def test_columns_are_named_in_the_order_of_their_weight_in_the_model() -> None:
     batch = gathered(model, frame)
     swapped = replace(model, importance=["Geography", "Age", *model.importance[:1], *model.importance[3:], "Gender"][:10])
     for known in (model, swapped):
-        reason = check(known, batch, truth(model.project, batch.frame), params())["reason"]
+        reason = check(known, batch, truth(model.project, batch.frame), Drift(), 0.02, 0)["reason"]
         places = sorted(("Age", "CreditScore", "Geography"), key=known.importance.index)
         assert [reason.index(f"`{name}` (") for name in places] == sorted(reason.index(f"`{name}` (") for name in places)
         assert f"`{places[0]}` (the most important)" in reason
@@ -145,7 +145,7 @@ def test_a_model_that_does_better_than_in_training_is_no_reason_to_retrain() -> 
     model = live()
     worse = replace(model, out_of_fold=model.out_of_fold.assign(score=model.out_of_fold["score"] * 0.5 + 0.1))
     batch = gathered(model, customers())
-    found = check(worse, batch, truth(model.project, batch.frame), params(retrain_on=["loss"]))
+    found = check(worse, batch, truth(model.project, batch.frame), Drift(retrain_on=["loss"]), 0.02, 0)
     assert found["outcomes"]["loss"]["size"] < -0.02
     assert found["verdict"] == "keep"
 
@@ -220,7 +220,7 @@ def test_a_trivial_shift_in_many_rows_is_no_drift() -> None:
 def test_the_report_says_how_exact_a_sample_is() -> None:
     model = live()
     batch = gathered(model, customers(2_000), limit=400)
-    found = check(model, batch, truth(model.project, batch.frame), params())
+    found = check(model, batch, truth(model.project, batch.frame), Drift(), 0.02, 0)
     assert found["batch"]["sampled"] == {
         "rows": 400,
         "share_error": pytest.approx(0.049),
@@ -358,7 +358,7 @@ def test_the_reference_comes_from_the_training_rows_and_else_from_the_sample_in_
     train = pd.read_parquet("data/telecom/train.parquet")
     assert len(whole.reference) == len(train) > 2_000
     assert whole.scores.tolist() == whole.out_of_fold["score"].tolist()
-    monkeypatch.setattr("stages.drift_model.REFERENCE_ROWS", 50)
+    monkeypatch.setattr("stages.monitoring.reference.REFERENCE_ROWS", 50)
     assert len(load_live("telecom").reference) == 50
     train.head(100).to_parquet("data/telecom/train.parquet")  # another file than the model was trained on
     sample = load_live("telecom")
@@ -419,7 +419,7 @@ def test_the_page_of_evidently_leaves_out_what_has_no_value_and_takes_what_never
     frame = raw(name, 300).assign(**dict.fromkeys(optional, None))
     batch = gathered(model, frame.assign(**{constant: frame[constant].iloc[0]}))
     scores = truth(model.project, batch.frame)
-    save_html(model, batch.frame, scores, check(model, batch, scores, params()), 0.01, tmp_path / "page.html")
+    save_html(model, batch.frame, scores, check(model, batch, scores, Drift(), 0.02, 0), 0.01, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert constant in page
     assert not [column for column in optional if f"veritable {column}" in page]

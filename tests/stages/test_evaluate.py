@@ -11,9 +11,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from stages.evaluate import backtest_rows, baseline_scores, refit_score
-from stages.metrics import HIGHER_IS_BETTER, fold_scores
-from stages.pipeline import predict_scores
-from stages.project import Project, load_project
+from stages.modeling.metrics import HIGHER_IS_BETTER, fold_scores
+from stages.modeling.pipeline import predict_scores
+from stages.projects._base import Project, load_project
 from stages.summary import main as summarise
 from tests.samples import records
 

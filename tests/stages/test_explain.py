@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from stages.explain import beeswarm, main, ranked
-from stages.pipeline import inner_pipeline
-from stages.project import Project, load_project
+from stages.modeling.pipeline import inner_pipeline
+from stages.projects._base import Project, load_project
 from tests.samples import STAGES, write_params
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages.command import UserError
+from stages.core.cli import UserError
 from stages.ingest import main, sift
-from stages.project import columns_of, load_project
-from stages.sources import read_source
+from stages.intake.sources import read_source
+from stages.projects._base import columns_of, load_project
 from tests.samples import ROOT, raw_rows, write_params
 
 CUSTOMERS = raw_rows("bankchurn", 40)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.command import UserError
-from stages.pipeline import RowFeatures
+from stages.core.cli import UserError
+from stages.modeling.pipeline import RowFeatures
 from stages.prepare import draw_keys, leaking_columns, main, split_rows
-from stages.project import Project, load_project
+from stages.projects._base import Project, load_project
 from tests.samples import raw_rows, records, write_params
 
 CHURN = load_project("bankchurn")

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
+from stages.core.schema import coerce, gaps
 from stages.ingest import sift
-from stages.project import Columns, Project, columns_of
-from stages.schema import coerce, gaps
+from stages.projects._base import Columns, Project, columns_of
 from tests.samples import raw_rows, records
 
 ROWS = 3_000

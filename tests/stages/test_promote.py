@@ -13,11 +13,12 @@ import pytest
 from ruamel.yaml import YAML
 
 import stages.projects
-from stages import ledger, promote, registry
-from stages.command import UserError
-from stages.git import git
-from stages.lock import outputs
+from stages import promote
+from stages.core.cli import UserError
 from stages.promote import REFUSED, consider
+from stages.promotion import ledger, registry
+from stages.promotion.git import git
+from stages.runtime.identity import outputs
 from tests.clones import run
 
 MODEL = Path("models/sixth/model.joblib")
@@ -263,7 +264,10 @@ def remove_lock(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (change_code, r"^the last commit, which gets the tag, lacks stages/metrics.py: commit or restore what changed$"),
+        (
+            change_code,
+            r"^the last commit, which gets the tag, lacks stages/modeling/metrics.py: commit or restore what changed$",
+        ),
         (add_code, r"^the last commit, which gets the tag, lacks stages/extra.py:"),
         (forget_lock, r"^the last commit, which gets the tag, lacks dvc.lock:"),
         (remove_lock, r"^dvc.lock is missing: run `dvc pull` or `dvc repro`$"),

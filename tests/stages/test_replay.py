@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from stages import registry, replay
-from stages.command import UserError
-from stages.files import read_json
-from stages.lock import outputs
-from stages.registry import git
+from stages import replay
+from stages.core.cli import UserError
+from stages.core.files import read_json
+from stages.promotion import registry
+from stages.promotion.registry import git
+from stages.runtime.identity import outputs
 from tests.clones import run
 from tests.stages.answers import Answers
 from tests.stages.registered import ROWS

@@ -12,14 +12,15 @@ import pytest
 from ruamel.yaml import YAML
 
 import stages.projects
-from stages import registry, report
-from stages.command import UserError
-from stages.gate import Comparison, Decision, Rule
-from stages.project import load_project
+from stages import report
+from stages.core.cli import UserError
+from stages.projects._base import load_project
 from stages.promote import Proposal
-from stages.report_sides import Change, Side, flatten, kinds_of_change, read_side
-from stages.report_tables import code, prose
-from stages.report_text import difference, markdown, verdict
+from stages.promotion import registry
+from stages.promotion.gate import Comparison, Decision, Rule
+from stages.review.sides import Change, Side, flatten, kinds_of_change, read_side
+from stages.review.tables import code, prose
+from stages.review.text import difference, markdown, verdict
 from tests.clones import run
 from tests.samples import ROOT
 

@@ -13,9 +13,10 @@ import pytest
 from ruamel.yaml import YAML
 
 import stages.projects
-from stages import ledger, registry, retrain
-from stages.command import UserError
-from stages.registry import git
+from stages import retrain
+from stages.core.cli import UserError
+from stages.promotion import ledger, registry
+from stages.promotion.registry import git
 from tests.samples import raw_rows
 
 NAME = "sixth"
@@ -50,7 +51,7 @@ def state() -> dict[str, Any]:
 @pytest.fixture
 def live(repository: Path, revisions: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The repository with its second model in prod, rules that suit its few rows, and no page, which takes seconds."""
-    monkeypatch.setattr("stages.drift_html.save_html", lambda *arguments: arguments[-1].touch())
+    monkeypatch.setattr("stages.monitoring.evidently.save_html", lambda *arguments: arguments[-1].touch())
     monkeypatch.setattr(stages.projects, "__path__", [*stages.projects.__path__, str(repository / "stages" / "projects")])
     monkeypatch.delitem(sys.modules, "stages.projects.sixth", raising=False)
     document = YAML(typ="safe").load(Path("params.yaml"))
@@ -180,7 +181,7 @@ def learns_from_both(refused: str, further: str, monkeypatch: pytest.MonkeyPatch
     """What becomes of a batch whose model was refused: it can be tried against another model, and waits for the next one."""
     (kept,) = retrain.stored(NAME)
     with monkeypatch.context() as patched:
-        patched.setattr("stages.drift_model.lying", lambda _: {"version": "v9.0.0", "hash": "another model"})
+        patched.setattr("stages.monitoring.reference.lying", lambda _: {"version": "v9.0.0", "hash": "another model"})
         begun = retrain.with_sources(Path("params.yaml").read_text(), NAME, [kept])
         patched.setattr(retrain, "adopt", lambda *_: Path("params.yaml").write_text(begun))
         patched.setattr(retrain.promote, "main", stop)

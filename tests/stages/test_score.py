@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serve.fallback import PipelineScorer
-from serve.rows import Row, RowCodec
+from serve.models.fallback import PipelineScorer
+from serve.models.rows import Row, RowCodec
 from stages import score
-from stages.command import UserError
-from stages.files import Paths, read_json, write_json
-from stages.project import Project, load_project
-from stages.scorer import Scorer
+from stages.core.cli import UserError
+from stages.core.files import Paths, read_json, write_json
+from stages.projects._base import Project, load_project
+from stages.runtime.scorer import Scorer
 from tests.serve.checkout import json_rows
 
 ROWS = 90

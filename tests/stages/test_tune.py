@@ -15,15 +15,16 @@ import pytest
 from ruamel.yaml import YAML
 from sklearn.model_selection import cross_val_score
 
-from stages.command import UserError
-from stages.lock import outputs
-from stages.params import load_params
-from stages.pipeline import RowFeatures, build_model, make_folds
-from stages.project import load_project
+from stages.core.cli import UserError
+from stages.core.params import load_block, load_seed
+from stages.modeling.pipeline import RowFeatures, build_model, make_folds
+from stages.modeling.settings import Train
+from stages.projects._base import load_project
+from stages.runtime.identity import outputs
 from stages.tune import main
 from tests.clones import run
 from tests.samples import ROOT, records, write_params
-from tests.stages.test_crossval import cluster
+from tests.stages.modeling.test_crossval import cluster
 from tests.stages.test_dag import clone, reproduced  # noqa: F401 - fixtures
 
 SPACE: dict[str, Any] = {
@@ -66,10 +67,10 @@ def tried(folder: Path, name: str) -> list[list[tuple[dict[str, Any], float | No
 
 def scored(name: str, estimator: str) -> float:
     """What scikit-learn makes of the settings in params.yaml."""
-    project, params = load_project(name), load_params(name)
+    project, train, seed = load_project(name), load_block(name, "train", Train), load_seed()
     frame = records(name, 150)
-    model = build_model(project, estimator, params.train, params.base.seed)
-    folds = make_folds(project, frame, params.train.folds, params.base.seed)
+    model = build_model(project, estimator, train, seed)
+    folds = make_folds(project, frame, train.folds, seed)
     features = RowFeatures(name).transform(frame)
     score = cross_val_score(model, features, frame[project.target].to_numpy(), cv=folds, scoring=SCORING[name]).mean()
     return float(score if project.task == "classification" else -score)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from stages.project import project_names
+from stages.projects._base import project_names
 from tests.samples import ROOT, STAGES
 
 PATHS = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))

@@ -1,0 +1,103 @@
+"""The OpenAPI document, and the page that shows it without any content network."""
+
+from __future__ import annotations
+
+import importlib.resources
+from pathlib import Path
+from typing import Any
+
+from litestar import MediaType, Request, get
+from litestar.static_files import create_static_files_router
+
+from stages.projects._base import Project, columns_of
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Veritable: the API</title>
+<link rel="stylesheet" href="/docs/files/swagger-ui.css">
+</head>
+<body>
+<main id="swagger-ui"></main>
+<script src="/docs/files/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+THRESHOLD = {
+    "name": "threshold",
+    "in": "query",
+    "required": False,
+    "description": "Decide at this probability instead of the tuned threshold.",
+    "schema": {"type": "number", "minimum": 0, "maximum": 1},
+}
+SCRIPT = 'SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});\n'
+
+
+def row_schema(project: Project) -> dict[str, Any]:
+    """JSON Schema of the project's row with units in the descriptions and a filled-in example."""
+    schema = project.row.model_json_schema()
+    columns = {column.name: column for column in columns_of(project.row)}
+    for name, field in schema["properties"].items():
+        unit = columns[name].unit
+        if unit:
+            field["description"] = " ".join(filter(None, [field.get("description"), f"Unit: {unit}."]))
+    schema["example"] = example_row(project)
+    return schema
+
+
+def example_row(project: Project) -> dict[str, Any]:
+    """A realistic row, from the examples of the fields."""
+    return {name: field.examples[0] for name, field in project.row.model_fields.items() if field.examples}
+
+
+def add_bodies(document: dict[str, Any], projects: list[Project], max_batch: int) -> dict[str, Any]:
+    """The document with what handlers read themselves and Litestar therefore does not know: bodies and the threshold."""
+    for project in projects:
+        row = row_schema(project)
+        rows = {
+            "type": "object",
+            "required": ["rows"],
+            "additionalProperties": False,
+            "properties": {"rows": {"type": "array", "items": row, "minItems": 1, "maxItems": max_batch}},
+            "example": {"rows": [row["example"]]},
+        }
+        outcome: dict[str, Any] = {"type": "number", "minimum": -1e12, "maximum": 1e12}
+        if project.task == "classification":
+            outcome = {"type": "integer", "enum": [0, 1]}
+        feedback = {
+            "type": "object",
+            "required": ["prediction_id", "outcome"],
+            "additionalProperties": False,
+            "properties": {"prediction_id": {"type": "string", "maxLength": 64}, "outcome": outcome},
+        }
+        for path, schema in (("predict", row), ("explain", row), ("predict/batch", rows), ("feedback", feedback)):
+            operation = document["paths"][f"/v1/{project.name}/{path}"]["post"]
+            operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+            if project.task == "classification" and path.startswith("predict"):
+                operation["parameters"] = [THRESHOLD]
+    return document
+
+
+def documentation_routes(projects: list[Project], max_batch: int) -> list[Any]:
+    """`/openapi.json` and `/docs`."""
+    cache: list[dict[str, Any]] = []
+
+    @get("/openapi.json", include_in_schema=False)
+    async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
+        if not cache:
+            cache.append(add_bodies(request.app.openapi_schema.to_schema(), projects, max_batch))
+        return cache[0]
+
+    @get("/docs", media_type=MediaType.HTML, include_in_schema=False)
+    async def docs() -> str:
+        return PAGE
+
+    @get("/docs/start.js", media_type="text/javascript", include_in_schema=False)
+    async def start() -> str:
+        return SCRIPT
+
+    folder = importlib.resources.files("swagger_ui") / "static"
+    files = create_static_files_router("/docs/files", [Path(str(folder))], include_in_schema=False, name="swagger")
+    return [openapi, docs, start, files]

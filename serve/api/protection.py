@@ -1,0 +1,144 @@
+"""Who may call, and how often.
+
+`python -m serve.api.protection` makes an API key and prints it with the hash that goes into SERVE_API_KEYS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from serve.api.problems import ProblemError
+from serve.settings import Settings
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+TRACKED = 10_000  # callers whose budget is remembered
+COOKIE = "veritable_key"
+SIGNED_IN_FOR = 12 * 3600  # seconds
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def security_headers(policy: bytes) -> list[tuple[bytes, bytes]]:
+    """What every response carries, with this content security policy."""
+    return [
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-frame-options", b"DENY"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cross-origin-opener-policy", b"same-origin"),
+        (b"content-security-policy", policy),
+    ]
+
+
+class RateLimiter:
+    """A token bucket per caller: `per_minute` requests a minute, as many at once after a minute of silence."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.per_minute = per_minute
+        self._clock = clock
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def check(self, caller: str) -> None:
+        """ProblemError 429 with Retry-After when the caller's budget is used up."""
+        if not self.per_minute:
+            return
+        now = self._clock()
+        tokens, since = self._buckets.pop(caller, (float(self.per_minute), now))
+        tokens = min(self.per_minute, tokens + (now - since) * self.per_minute / 60)
+        allowed = tokens >= 1
+        self._buckets[caller] = (tokens - allowed, now)
+        if len(self._buckets) > TRACKED:
+            del self._buckets[next(iter(self._buckets))]  # the caller seen longest ago
+        if not allowed:
+            wait = math.ceil((1 - tokens) * 60 / self.per_minute)
+            raise ProblemError(
+                429,
+                f"More than {self.per_minute} requests a minute; try again in {wait} s.",
+                headers={"Retry-After": str(wait)},
+            )
+
+
+def digest(secret: str) -> str:
+    """Hex SHA-256: keys are long and random, so that no slow hash is needed to keep them."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def known_key(key: str, hashes: list[str]) -> bool:
+    """Whether the key is one of those hashed, in a time that does not tell how near it came."""
+    found = digest(key)
+    matches = [hmac.compare_digest(found, accepted.lower()) for accepted in hashes]
+    return any(matches)
+
+
+def key_of(connection: Connection, settings: Settings) -> str | None:
+    """The hash of the key that a request comes with, in its header or in the sign-in cookie; None without a valid one. The
+    cookie counts for a request that changes something only where a page of this server sent it. It holds the key itself:
+    whatever the server could sign or check with the hashes it has, a reader of its settings could forge.
+    """
+    key = connection.headers.get("x-api-key")
+    if key is None:
+        if connection.scope.get("method") not in SAFE and not same_origin(connection):
+            return None
+        key = unquote(connection.cookies.get(COOKIE, ""))
+    return digest(key) if known_key(key, settings.api_keys) else None
+
+
+def same_origin(connection: Connection) -> bool:
+    """Whether a browser sent the request from a page of this server, by Fetch Metadata, or by Origin where there is none."""
+    site = connection.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    return urlsplit(connection.headers.get("origin", "")).netloc == connection.headers.get("host")
+
+
+def over_https(connection: Connection) -> bool:
+    """Whether the browser came by https, also where a proxy ends it: a stranger who says so only harms himself."""
+    return "https" in (connection.url.scheme, connection.headers.get("x-forwarded-proto", "").partition(",")[0].strip())
+
+
+def caller(connection: Connection, settings: Settings) -> str:
+    """What a budget is kept by: a valid API key, or the address, behind trusted proxies the one they were called from."""
+    if settings.api_keys and (key := key_of(connection, settings)):
+        return f"key {key}"
+    address = connection.client.host if connection.client else ""
+    if address in settings.trusted_proxies:
+        hops = [hop.strip() for hop in connection.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
+        address = next((hop for hop in reversed(hops) if hop not in settings.trusted_proxies), address)
+    return f"address {address}"
+
+
+def require_key(connection: Connection, settings: Settings) -> None:
+    """ProblemError 401 without a valid `X-API-Key` or sign-in, once keys are configured. No guard: those cost a copy of the
+    request.
+    """
+    if settings.api_keys and key_of(connection, settings) is None:
+        raise ProblemError(
+            401, "A valid key is needed in the header X-API-Key.", headers={"WWW-Authenticate": 'ApiKey realm="veritable"'}
+        )
+
+
+async def require_admin(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Guard, async as Litestar runs others in a thread: ProblemError 403 while there is no admin token, 401 without it."""
+    token = connection.app.state.settings.admin_token
+    if token is None:
+        raise ProblemError(403, "This route is off: the server has no SERVE_ADMIN_TOKEN.")
+    given = connection.headers.get("authorization", "").removeprefix("Bearer ")
+    if not hmac.compare_digest(digest(given), digest(token.get_secret_value())):
+        raise ProblemError(
+            401,
+            "The admin token is needed in the header `Authorization: Bearer ...`.",
+            headers={"WWW-Authenticate": 'Bearer realm="veritable"'},
+        )
+
+
+if __name__ == "__main__":
+    new = secrets.token_urlsafe(32)
+    print(f"key   {new}\nhash  {digest(new)}")

@@ -1,0 +1,288 @@
+"""The routes: those of each project, made from its row schema, and those of the server as a whole."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Request, Response, Router, delete, get, post
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, Parameter
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from serve.api.messages import FeedbackKept, Logged, Page
+from serve.api.problems import MEDIA_TYPE, FieldError, Problem, ProblemError
+from serve.api.protection import require_admin
+from serve.api.telemetry import request_id
+from serve.models.answers import Classified, Explained, Valued
+from serve.models.history import History
+from serve.models.loader import LoadError, Model
+from serve.models.rows import wrong_fields
+from serve.models.stability import Drift
+from serve.service import Service
+from stages.projects._base import Project
+
+Call = Request[Any, Any, Any]
+UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+Limit = Annotated[int, Parameter(ge=1, le=1000, description="How many to return.")]
+After = Annotated[str | None, Parameter(pattern=UUID, description="The id that the page before ended with.")]
+
+
+class Health(msgspec.Struct):
+    """`degraded` comes with the reasons."""
+
+    status: Literal["healthy", "degraded"]
+    reasons: list[str]
+
+
+class Ready(msgspec.Struct):
+    """Whether each project is loaded."""
+
+    ready: bool
+    projects: dict[str, bool]
+
+
+class ProjectInfo(msgspec.Struct):
+    """A project and the model that serves it; `failure` says why the newest artifacts do not."""
+
+    name: str
+    title: str
+    question: str
+    task: str
+    target: str
+    unit: str
+    loaded: bool
+    failure: str | None = None
+    version: str | None = None
+    stage: str | None = None
+    revision: str | None = None
+    hash: str | None = None
+    loaded_at: datetime | None = None
+    scorer: str | None = None
+    simulated_data: bool | None = None
+    metrics: dict[str, Any] = {}
+    manifest: dict[str, Any] = {}
+
+
+def problems(*statuses: int) -> dict[int, ResponseSpec]:
+    """The documentation of the errors that a route can answer with."""
+    return {
+        status: ResponseSpec(Problem, description="Problem details", media_type=MEDIA_TYPE, generate_examples=False)
+        for status in sorted({*statuses, 401, 429, 503})
+    }
+
+
+BODY_PROBLEMS = problems(400, 413, 415, 422)
+
+
+async def read_body(request: Call) -> bytes:
+    """The body of a JSON request; ProblemError 415 for another content type, 413 for a body that is too large."""
+    given = next((value for name, value in request.scope["headers"] if name == b"content-type"), b"application/json")
+    if given != b"application/json" and given.partition(b";")[0].strip().lower() != b"application/json":
+        raise ProblemError(415, "The body must be JSON, with the header `Content-Type: application/json`.")
+    limit = request.app.state.settings.max_body
+    parts, size = [], 0
+    while True:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise ProblemError(400, "The client went away before its body had come.")
+        parts.append(message["body"])
+        size += len(message["body"])
+        if size > limit:
+            raise ProblemError(413, f"The body is larger than {limit} bytes.")
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def read_threshold(request: Call) -> float | None:
+    """The threshold in the query; ProblemError 422 for what is no probability. Read here because Litestar takes as long to
+    look for a parameter that is hardly ever there as the model to predict.
+    """
+    if not request.scope["query_string"]:
+        return None
+    given = request.query_params.get("threshold")
+    try:
+        return None if given is None else msgspec.convert(given, Annotated[float, msgspec.Meta(ge=0, le=1)], strict=False)
+    except msgspec.ValidationError as error:
+        raise wrong_fields([FieldError("threshold", str(error))]) from None
+
+
+def json_bytes(body: bytes) -> ASGIApp:
+    """A response whose JSON is made already, sent as it is: Litestar's own would take longer than the prediction."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return respond
+
+
+def answered(body: Any) -> dict[int, ResponseSpec]:
+    """The documentation of an answer that is sent as bytes."""
+    return {200: ResponseSpec(body, description="The answer", generate_examples=False)}
+
+
+def describe(service: Service, project: Project, *, whole: bool) -> ProjectInfo:
+    """What is known of a project; `whole` with the manifest and all metrics."""
+    name = project.name
+    answerer = service.active.get(name)
+    info = ProjectInfo(
+        name, project.title, project.question, project.task, project.target, project.unit, answerer is not None,
+        failure=service.failures.get(name),
+    )  # fmt: skip
+    if answerer is not None:
+        model: Model = answerer.model
+        info.version, info.revision, info.hash = model.version, model.revision, model.hash
+        info.stage, info.loaded_at, info.scorer = model.stage, model.loaded_at, model.scorer.kind
+        info.simulated_data = model.manifest["data"]["simulated"]
+        metrics = model.evaluation.get("metrics", {})
+        info.metrics = metrics if whole else {key: metrics[key] for key in [project.primary_metric] if key in metrics}
+        info.manifest = model.manifest if whole else {}
+    return info
+
+
+def project_router(project: Project, service: Service) -> Router:
+    """All routes of one project."""
+    name = project.name
+    answer: Any = Classified if project.task == "classification" else Valued
+    answers = msgspec.defstruct(f"{answer.__name__}Batch", [("predictions", list[answer])])
+
+    @post(
+        "/predict", status_code=200, responses=answered(answer) | BODY_PROBLEMS, summary=f"{project.title}: predict one row"
+    )
+    async def predict(request: Call) -> ASGIApp:
+        body, threshold = await read_body(request), read_threshold(request)
+        return json_bytes(await service.predict(name, body, threshold, request_id.get()))
+
+    @post(
+        "/predict/batch",
+        status_code=200,
+        responses=answered(answers) | BODY_PROBLEMS,
+        summary=f"{project.title}: predict many rows",
+    )
+    async def predict_batch(request: Call) -> ASGIApp:
+        body, threshold = await read_body(request), read_threshold(request)
+        return json_bytes(await service.predict_batch(name, body, threshold, request_id.get()))
+
+    @post(
+        "/explain",
+        status_code=200,
+        responses=answered(Explained) | BODY_PROBLEMS | problems(501),
+        summary=f"{project.title}: explain one row",
+    )
+    async def explain(request: Call) -> ASGIApp:
+        return json_bytes(await service.explain(name, await read_body(request)))
+
+    @post("/feedback", status_code=200, responses=BODY_PROBLEMS | problems(404), summary="Report the true outcome")
+    async def feedback(request: Call) -> FeedbackKept:
+        body = await read_body(request)
+        return await service.feedback(name, service.read_feedback(body, project))
+
+    @get("/", responses=problems(), summary=f"{project.title}: what serves")
+    async def detail() -> ProjectInfo:
+        return describe(service, project, whole=True)
+
+    @get("/card", media_type="text/markdown", responses=problems(404), summary="The model card, as Markdown")
+    async def card() -> str:
+        text = service.answerer(name).model.card
+        if not text:
+            raise ProblemError(404, f"{name} has no model card: run `dvc repro explain@{name}`.")
+        return text
+
+    @get("/history", responses=problems(422), summary="Decisions about the models and why, newest first")
+    async def history(limit: Limit = 50) -> History:
+        return service.history(name, limit)
+
+    @get("/drift", responses=problems(), summary="How far the latest predictions are from the training rows")
+    async def drift() -> Drift:
+        return await service.drift(name)
+
+    @get("/predictions", responses=problems(422), summary="Logged predictions, newest first")
+    async def predictions(limit: Limit = 50, after: After = None) -> Page:
+        return await service.page(name, limit, after)
+
+    @post(
+        "/reload", status_code=200, guards=[require_admin], responses=problems(403, 409), summary="Load what is checked out"
+    )
+    async def reload() -> ProjectInfo:
+        try:
+            await service.load(name)
+        except LoadError as error:
+            raise ProblemError(409, f"{error}. What served before still serves.") from None
+        return describe(service, project, whole=False)
+
+    handlers: list[BaseRouteHandler] = [
+        predict, predict_batch, explain, feedback, detail, card, history, drift, predictions, reload,
+    ]  # fmt: skip
+    return Router(f"/{name}", route_handlers=handlers, tags=[project.title], opt={"project": name})
+
+
+def server_routes(service: Service, projects: list[Project]) -> list[BaseRouteHandler]:
+    """The routes under /v1 that belong to no single project."""
+
+    @get("/projects", responses=problems(), summary="The projects and what serves them")
+    async def list_projects() -> list[ProjectInfo]:
+        return [describe(service, project, whole=False) for project in projects]
+
+    @post(
+        "/reload",
+        status_code=200,
+        guards=[require_admin],
+        responses=problems(403, 409),
+        summary="Load all that is checked out",
+    )
+    async def reload_all() -> list[ProjectInfo]:
+        failed = []
+        for project in projects:
+            try:
+                await service.load(project.name)
+            except LoadError as error:
+                failed.append(f"{project.name}: {error}")
+        if failed:
+            raise ProblemError(409, f"{'; '.join(failed)}. What served before still serves; the others were reloaded.")
+        return [describe(service, project, whole=False) for project in projects]
+
+    @get("/predictions/{prediction_id:str}", responses=problems(404), summary="One logged prediction")
+    async def one_prediction(prediction_id: FromPath[str]) -> Logged:
+        return await service.prediction(prediction_id)
+
+    @delete(
+        "/predictions/{prediction_id:str}", status_code=204, guards=[require_admin], responses=problems(403, 404),
+        summary="Erase a prediction and its feedback",
+    )  # fmt: skip
+    async def erase(prediction_id: FromPath[str]) -> None:
+        await service.erase(prediction_id)
+
+    return [list_projects, reload_all, one_prediction, erase]
+
+
+def v1_router(service: Service, projects: list[Project]) -> Router:
+    """Everything under /v1."""
+    routers = [project_router(project, service) for project in projects]
+    return Router("/v1", route_handlers=[*server_routes(service, projects), *routers])
+
+
+def status_routes(service: Service) -> list[BaseRouteHandler]:
+    """Health, readiness and metrics: open, so that whatever watches the server needs no key."""
+
+    @get("/health", tags=["Server"], summary="healthy, or degraded with reasons; always 200")
+    async def health() -> Health:
+        reasons = service.health()
+        return Health("degraded" if reasons else "healthy", reasons)
+
+    @get(
+        "/ready",
+        tags=["Server"],
+        responses={503: ResponseSpec(Ready, generate_examples=False)},
+        summary="503 until all is loaded",
+    )
+    async def ready() -> Response[Ready]:
+        loaded = {name: name in service.active for name in service.names}
+        return Response(Ready(all(loaded.values()), loaded), status_code=200 if all(loaded.values()) else 503)
+
+    @get("/metrics", media_type="text/plain; version=0.0.4", tags=["Server"], summary="Prometheus metrics")
+    async def metrics() -> bytes:
+        return service.render_metrics()
+
+    return [health, ready, metrics]

@@ -1,0 +1,68 @@
+"""Reading params.yaml one block at a time, validated. The model of each block is beside the code that reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.core.cli import UserError
+
+PARAMS = Path("params.yaml")
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Block(BaseModel):
+    """A block of params.yaml. A key that nothing reads is an error, not a silent typo."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Base(Block):
+    """What all projects share."""
+
+    seed: Annotated[int, Field(ge=0)]
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_block(project: str, name: str, model: type[Model], path: Path = PARAMS) -> Model:
+    """One block of a project, with the model's defaults where it is left out; UserError names the key that is wrong."""
+    blocks = read_params(path).get(project)
+    if not isinstance(blocks, dict):
+        raise UserError(f"{path} has no block {project!r}; copy the block of another project and adapt it")
+    return validated(blocks.get(name, {}), model, f"{project}.{name}", path)
+
+
+def load_seed(path: Path = PARAMS) -> int:
+    """`base.seed`, from which every random draw follows."""
+    return validated(read_params(path).get("base"), Base, "base", path).seed
+
+
+def read_params(path: Path = PARAMS) -> dict[str, Any]:
+    """The document as DVC reads it; UserError where there is none or it is no mapping."""
+    try:
+        document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"there is no {path} in {Path.cwd()}: run the command in the root of the repository") from None
+    except YAMLError as error:
+        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path} must hold a mapping of `base` and one block per project")
+    return document
+
+
+def validated(value: Any, model: type[Model], place: str, path: Path = PARAMS) -> Model:
+    """A block as its model; UserError with the address of each wrong key below `place`."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        wrong = (
+            f"{'.'.join([place, *map(str, item['loc'])])}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors()
+        )
+        raise UserError(f"{path}: {'; '.join(wrong)}") from None

@@ -1,0 +1,142 @@
+"""A check in plain words: one paragraph that a person who knows the data, and no statistics, can act on."""
+
+from __future__ import annotations
+
+from math import expm1
+from typing import Any
+
+import pandas as pd
+
+from stages.monitoring.settings import Drift
+from stages.projects._base import Project
+
+NAMED = 5  # columns that are described one by one
+CODES = 10  # a number of so few values is described as categories are
+
+
+def describe(reference: pd.Series, batch: pd.Series) -> dict[str, Any]:
+    """A column in training and in the batch: its gaps, its median, or the category whose share changed most."""
+    sides = reference.dropna(), batch.dropna()
+    found: dict[str, Any] = {"gaps": [float(side.isna().mean()) for side in (reference, batch)]}
+    if pd.api.types.is_string_dtype(reference) or reference.nunique() <= CODES:
+        usual, now = (side.value_counts(normalize=True) for side in sides)
+        change = now.sub(usual, fill_value=0.0).sort_index().abs()
+        if len(change):
+            most = change.idxmax()
+            found |= {
+                "category": f"{most}".removesuffix(".0"),
+                "share": [float(usual.get(most, 0.0)), float(now.get(most, 0.0))],
+            }
+    elif all(map(len, sides)):
+        middle = [side.median() for side in sides]
+        dates = pd.api.types.is_datetime64_any_dtype(reference)
+        found["median"] = [f"{value:%Y-%m-%d}" if dates else float(value) for value in middle]
+    return found
+
+
+def explain(report: dict[str, Any], project: Project, settings: Drift) -> str:
+    """Why the verdict is what it is."""
+    batch, faults, evidence = report["batch"], report["faults"], report["evidence"]
+    rows = f"{batch['rows']:,} rows"
+    if batch["sampled"]:
+        tested, error = batch["tested"], batch["sampled"]["share_error"]
+        rows = f"{tested:,} rows drawn from {rows}, in which shares are exact to {100 * error:.2g} points,"
+    if faults:
+        words = "; ".join(fault["words"] for fault in faults)
+        return (
+            f"Refuse: of {rows} as data of {project.name} this cannot be right: {words}. Mend the source and send it again."
+        )
+    if batch["tested"] < settings.min_rows:
+        return f"Keep: {batch['tested']:,} rows that can be used are too few to tell; {settings.min_rows} are needed."
+    sentences = [columns_sentence(report, project), joint_sentence(report), model_sentence(report, project)]
+    if report["verdict"] == "retrain":
+        start = f"Retrain: {rows} differ from what the model was trained on."
+    elif evidence:
+        start = f"Keep: {rows} differ from what the model was trained on, but drift.retrain_on does not count how."
+    else:
+        start = f"Keep: {rows} are like what the model was trained on, within chance and the limits that are set."
+    return " ".join([start, *filter(None, sentences)])
+
+
+def columns_sentence(report: dict[str, Any], project: Project) -> str:
+    """Which columns changed and how, those first that matter most to the model."""
+    entries = [entry for entry in report["columns"] if entry["column"] in project.row.model_fields]
+    changed = [(rank, entry) for rank, entry in enumerate(entries, 1) if entry["drifted"]]
+    others = [entry for entry in report["columns"] if entry["drifted"] and entry not in entries]
+    words = [f"`{entry['column']}` ({_place(rank)}) {change(entry)}" for rank, entry in changed[:NAMED]]
+    if len(changed) > NAMED:
+        words.append("and " + ", ".join(f"`{entry['column']}`" for _, entry in changed[NAMED:]))
+    words += [f"{entry['column']} {change(entry)}" for entry in others]
+    counted = f"{len(changed) or 'None'} of {len(entries)} columns changed"
+    return f"{counted}{', in the order of their weight in the model' if len(changed) > 1 else ''}" + (
+        f": {'; '.join(words)}." if words else "."
+    )
+
+
+def change(entry: dict[str, Any]) -> str:
+    """What changed in a column, by those of its tests that found something."""
+    found = {test["test"]: test["size"] for test in entry["tests"] if test["drifted"]}
+    words = []
+    if "categories" in found:
+        usual, now = entry["share"]
+        words.append(f"is {entry['category']!r} in {now:.1%} of the rows against {usual:.1%}")
+    if "location" in found or "shape" in found:
+        usual, now = entry["median"]
+        distance = max(found.get(name, 0.0) for name in ("location", "shape"))
+        middle = f"has the median {_number(now)} against {_number(usual)}" if usual != now else "is distributed otherwise"
+        words.append(f"{middle} (distance {distance:.2f})")
+    if "spread" in found:
+        wider = "wider" if found["spread"] > 0 else "narrower"
+        words.append(f"spreads {abs(100 * expm1(found['spread'])):.0f} % {wider}")
+    if "gaps" in found:
+        usual, now = entry["gaps"]
+        words.append(f"is missing in {now:.1%} against {usual:.1%}")
+    return " and ".join(words)
+
+
+def joint_sentence(report: dict[str, Any]) -> str:
+    """Whether the columns taken together tell the batch from training."""
+    joint = report["joint"]
+    interval = f"AUC {joint['auc']:.3f}, {joint['low']:.3f} to {joint['high']:.3f}; 0.5 is guessing"
+    words = f"All columns together {'' if joint['drifted'] else 'do not '}tell the batch from training ({interval})."
+    if joint["dependence"]["drifted"]:
+        words += f" `{joint['dependence']['column']}` does not go with the other columns as it did in training."
+    return words
+
+
+def model_sentence(report: dict[str, Any], project: Project) -> str:
+    """What the batch does to the model: measured where outcomes are known, else expected as far as that can be."""
+    usual, metric, outcomes = report["performance"], project.primary_metric, report["outcomes"]
+    blind = "There are no outcomes, so that a change in what follows from the same rows would not show."
+    if outcomes is None:
+        if report["expected"] is None:
+            return f"{blind} The error of a regression is not estimated without them."
+        expected = f"{metric} {_interval(report['expected'])} where it was {_interval(usual)} in training"
+        return f"{blind} If the probabilities still hold, expect {expected}."
+    words = [
+        f"On {outcomes['rows']:,} rows with outcomes {metric} is {_interval(outcomes['measured'])}, where it was "
+        f"{_interval(usual)} on training rows that the model had not seen."
+    ]
+    if outcomes["loss"]["drifted"]:
+        words.append(f"The mean loss grew by {outcomes['loss']['size']:.0%}.")
+    if outcomes["bias"]["drifted"]:
+        words.append(f"It predicts too {'low' if outcomes['bias']['size'] > 0 else 'high'} on average.")
+    if outcomes["pattern"]["drifted"]:
+        along = outcomes["pattern"]["along"]
+        where = f", along `{along}` above all" if along else ""
+        words.append(
+            f"Its errors follow a pattern that they did not follow in training{where}, which a new model would learn."
+        )
+    return " ".join(words)
+
+
+def _place(rank: int) -> str:
+    return "the most important" if rank == 1 else f"number {rank}"
+
+
+def _number(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
+
+
+def _interval(found: dict[str, float]) -> str:
+    return f"{_number(found['value'])} ({_number(found['low'])} to {_number(found['high'])})"

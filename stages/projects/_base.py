@@ -1,0 +1,174 @@
+"""What a project is: its row schema, columns, features, simulator. Everything else in the repository is generic.
+
+Imports neither pandas nor scikit-learn, so that the server can share these definitions.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+import numpy as np
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# One array per column, all of one length: numbers float64 with NaN for gaps, text object with None, dates datetime64[D]
+# with NaT. Features are written on this form, so the same code serves a million rows in training and one in a request.
+Columns = dict[str, np.ndarray]
+
+MISSING = "(missing)"  # the category that stands for a gap in text
+
+
+@dataclass(frozen=True)
+class Column:
+    """One field of a pydantic row, reduced to what a vectorised check needs."""
+
+    name: str
+    kind: Literal["number", "text", "date"]
+    integer: bool
+    required: bool
+    choices: tuple[Any, ...] = ()
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    title: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Project:
+    """All that is particular to one project. `row` is what a prediction takes; `record` adds the outcome and the columns
+    that only training may see, none of which reaches `features`.
+
+    `features` maps the row's columns to features. `clean` drops training rows that would teach the model nonsense and is
+    never applied to rows that are scored. `simulate(rng, rows, shift)` draws raw rows with the columns of the public data;
+    `shift` is one of
+    the project's `shifts` or None. `groups` names, per row, the object that must not straddle a split. `derived_from` names
+    the field that a feature of another name is made from, which explanations report it under. `market`, of a project that
+    estimates prices, names the columns of the record and the features that adverts are sorted by on the page about their
+    market, with their titles.
+    """
+
+    name: str
+    title: str
+    question: str
+    task: Literal["classification", "regression"]
+    row: type[BaseModel]
+    record: type[BaseModel]
+    target: str
+    unit: str
+    primary_metric: str
+    public_data: str
+    intended_use: str
+    limits: tuple[str, ...]
+    numeric: tuple[str, ...]
+    features: Callable[[Columns], Columns]
+    simulate: Callable[[np.random.Generator, int, str | None], Columns]
+    simulated_rows: int
+    one_hot: tuple[str, ...] = ()
+    target_encoded: tuple[str, ...] = ()
+    clean: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame
+    groups: Callable[[pd.DataFrame], pd.Series] | None = None
+    segments: tuple[str, ...] = ()
+    sensitive: tuple[str, ...] = ()
+    time_column: str | None = None
+    log_target: bool = False
+    labels: Mapping[int, str] = field(default_factory=dict)
+    derived_from: Mapping[str, str] = field(default_factory=dict)
+    market: Mapping[str, str] = field(default_factory=dict)
+    shifts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a project whose target, or another column that only training may see, is among its inputs."""
+        if self.target in self.row.model_fields:
+            raise ValueError(f"{self.name}: the target {self.target!r} is a field of the row that predictions take")
+        if self.target not in self.record.model_fields:
+            raise ValueError(f"{self.name}: the record lacks the target {self.target!r}")
+        if not issubclass(self.record, self.row):
+            raise ValueError(f"{self.name}: the record must extend the row")
+        bare = [name for name, info in self.row.model_fields.items() if info.is_required() and not info.examples]
+        if bare:
+            raise ValueError(f"{self.name}: {', '.join(bare)} need an example: forms and the server's self-test use it")
+        if unknown := self.market.keys() - self.record.model_fields.keys() - set(self.feature_names):
+            raise ValueError(f"{self.name}: market names {', '.join(sorted(unknown))}, no column of the record or feature")
+        if self.market and self.task == "classification":
+            raise ValueError(f"{self.name}: a market is of prices, which only the task regression estimates")
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """The row's columns, in the order of its fields."""
+        return columns_of(self.row)
+
+    @cached_property
+    def feature_names(self) -> tuple[str, ...]:
+        """The features in the order the encoder takes them."""
+        return self.numeric + self.one_hot + self.target_encoded
+
+
+def project_names() -> list[str]:
+    """Names of all project modules, sorted; modules whose name begins with `_` are no projects."""
+    package = importlib.import_module("stages.projects")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+
+
+def load_project(name: str) -> Project:
+    """The `project` defined in `stages/projects/<name>.py`; ValueError names the known ones."""
+    if name not in project_names():
+        raise ValueError(f"no project {name!r}: stages/projects holds {', '.join(project_names())}")
+    project: Project = importlib.import_module(f"stages.projects.{name}").project
+    return project
+
+
+def columns_of(model: type[BaseModel]) -> tuple[Column, ...]:
+    """Columns of a pydantic model, TypeError for a field type that has no column form."""
+    return tuple(_column(model.__name__, name, info) for name, info in model.model_fields.items())
+
+
+def _column(model: str, name: str, info: FieldInfo) -> Column:
+    annotation: Any = info.annotation
+    optional = False
+    if get_origin(annotation) in (Union, UnionType):
+        members = [member for member in get_args(annotation) if member is not type(None)]
+        optional = len(members) < len(get_args(annotation))
+        annotation = members[0] if len(members) == 1 else annotation
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    base = type(choices[0]) if choices else annotation
+    kinds: dict[Any, Literal["number", "text", "date"]] = {int: "number", float: "number", str: "text", date: "date"}
+    if base not in kinds:
+        raise TypeError(
+            f"{model}.{name}: {info.annotation} is no supported type; use int, float, str, date, a Literal of numbers or "
+            "texts, or one of them | None"
+        )
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    return Column(
+        name=name,
+        kind=kinds[base],
+        integer=base is int,
+        required=not optional,
+        choices=choices,
+        ge=_bound(info, Ge, "ge"),
+        gt=_bound(info, Gt, "gt"),
+        le=_bound(info, Le, "le"),
+        lt=_bound(info, Lt, "lt"),
+        min_length=_bound(info, MinLen, "min_length"),
+        max_length=_bound(info, MaxLen, "max_length"),
+        title=info.title or name,
+        unit=str(extra.get("unit", "")),
+    )
+
+
+def _bound(info: FieldInfo, kind: type, attribute: str) -> Any:
+    return next((getattr(item, attribute) for item in info.metadata if isinstance(item, kind)), None)

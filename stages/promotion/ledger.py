@@ -1,0 +1,94 @@
+"""The ledger of a project: every decision about its models and why it was taken, one JSON object a line, kept in Git.
+
+An entry has `time`, `event`, `by` and `reason` (one paragraph of plain words), and what its event is about:
+
+promotion   accepted, version and stage (null when refused), challenger {revision, hash, data, estimator}, champion {version,
+            revision, hash} or null, rules [{rule, passed, detail, measured}], metrics {metric: {value, low, high}},
+            comparison {metric, value, low, high, rows, left_out} or null
+deployment  version, stage, revision, hash, previous {version, hash}, each null where there was none
+drift       whatever the check measured
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stages.core.cli import UserError
+from stages.core.files import Paths, write
+from stages.promotion.git import git
+
+KEYS = {
+    "promotion": ("accepted", "version", "stage", "challenger", "champion", "rules", "metrics", "comparison"),
+    "deployment": ("version", "stage", "revision", "hash", "previous"),
+    "drift": (),
+}
+
+
+def ledger_path(project: str) -> Path:
+    """The ledger's file, relative to the repository's root."""
+    return Paths(project).reports / "ledger.jsonl"
+
+
+def append(project: str, entry: dict[str, Any]) -> None:
+    """Add a line with the present time. ValueError for an unknown event, a key it lacks, a reason of more than one
+    paragraph, or a value that is no JSON.
+    """
+    event = entry.get("event")
+    if event not in KEYS:
+        raise ValueError(f"a ledger has no event {event!r}")
+    if missing := [key for key in ("by", "reason", *KEYS[event]) if key not in entry]:
+        raise ValueError(f"{event}: the entry lacks {', '.join(missing)}")
+    if "\n" in entry["reason"] or not entry["reason"].strip():
+        raise ValueError(f"{event}: the reason must be one paragraph")
+    dated = entry | {"time": datetime.now(UTC).isoformat(timespec="seconds")}
+    line = json.dumps(dated, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    path = ledger_path(project)
+    with _alone(path.parent):
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        text = before + ("\n" if before and not before.endswith("\n") else "") + line
+        write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read(project: str) -> list[dict[str, Any]]:
+    """All entries, oldest first; none without a ledger. UserError names a line that is no entry."""
+    path = ledger_path(project)
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    entries = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = None
+        if not isinstance(entry, dict) or entry.get("event") not in KEYS:
+            raise UserError(f"{path}, line {number}, is no entry of a ledger: restore it from `git log -p {path}`")
+        entries.append(entry)
+    return entries
+
+
+def commit(project: str, message: str) -> None:
+    """Commit the ledger and nothing else, whatever else is staged; nothing when Git has it already."""
+    path = str(ledger_path(project))
+    if git("status", "--porcelain", "--", path):
+        git("add", "--", path)
+        git("commit", "--quiet", "--only", "--message", message, "--", path)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, so that of two processes that append at once neither loses its line."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,84 @@
+"""How much the rows of today look like those a model was trained on, from a summary small enough to serve.
+
+Shared by the stage that makes the summary and by the server that compares with it; needs NumPy alone.
+"""
+
+from __future__ import annotations
+
+from typing import Required, TypedDict
+
+import numpy as np
+
+from stages.projects._base import Column, Columns
+
+BINS = 10
+CATEGORIES = 20
+
+
+class Bins(TypedDict, total=False):
+    """Edges of numbers or categories of texts, and the shares of the rows in them."""
+
+    edges: list[float]
+    categories: list[str]
+    shares: Required[list[float]]
+
+
+class Population(TypedDict):
+    """The training rows, as population.json holds them."""
+
+    columns: dict[str, Bins]
+    score: Bins
+    rows: int
+
+
+def summarise(columns: Columns, described: tuple[Column, ...], scores: np.ndarray) -> Population:
+    """The bins of every column but dates, which move on by nature, and of the scores."""
+    return {
+        "columns": {column.name: summarised(columns[column.name]) for column in described if column.kind != "date"},
+        "score": summarised(scores),
+        "rows": len(scores),
+    }
+
+
+def summarised(values: np.ndarray) -> Bins:
+    """Tenths of numbers, or the most frequent texts and the rest; and a bin for gaps at the end."""
+    bins: Bins = {"shares": []}
+    if values.dtype.kind == "f":
+        bins["edges"] = edges(values)
+    else:
+        texts, counts = np.unique([text for text in values.tolist() if text is not None], return_counts=True)
+        bins["categories"] = texts[np.argsort(-counts, kind="stable")][:CATEGORIES].tolist()
+    bins["shares"] = shares(values, bins).tolist()
+    return bins
+
+
+def edges(values: np.ndarray) -> list[float]:
+    """Upper bounds of the bins of equal frequency but for the last; fewer where values repeat."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return []
+    bounds = np.unique(np.quantile(known, np.arange(1, BINS) / BINS, method="inverted_cdf"))
+    return [float(bound) for bound in bounds]
+
+
+def shares(values: np.ndarray, bins: Bins) -> np.ndarray:
+    """Share of the rows in each bin, gaps last."""
+    if "edges" in bins:
+        missing = np.isnan(values)
+        places = np.where(missing, len(bins["edges"]) + 1, np.searchsorted(bins["edges"], values, side="left"))
+        size = len(bins["edges"]) + 2
+    else:
+        known = {text: place for place, text in enumerate(bins["categories"])}
+        size = len(known) + 2
+        places = np.array([size - 1 if text is None else known.get(text, size - 2) for text in values.tolist()], dtype=int)
+    return np.bincount(places, minlength=size) / max(len(values), 1)
+
+
+def stability(expected: np.ndarray, found: np.ndarray, rows: int) -> float:
+    """Population stability index: the sum of (found - expected) * ln(found / expected) over the bins (Siddiqi, Credit Risk
+    Scorecards, 2006, who calls less than 0.1 no change and more than 0.25 a shift). Bins that one side lacks count as half a
+    row, so that the index stays finite.
+    """
+    least = 0.5 / rows
+    a, b = np.maximum(expected, least), np.maximum(found, least)
+    return float(np.sum((b - a) * np.log(b / a)))

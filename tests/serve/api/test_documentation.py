@@ -1,0 +1,164 @@
+"""Tests of serve/api/documentation.py: a document that is true, and a page that needs no other host."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import hypothesis
+import pytest
+import schemathesis
+from openapi_spec_validator import validate
+from schemathesis.core.result import Ok
+
+from stages.projects._base import Project, project_names
+from tests.serve.conftest import Client
+from tests.serve.process import Server
+
+BODIES = ("predict", "predict/batch", "explain", "feedback")
+
+
+@pytest.fixture(scope="module")
+def document(client: Client) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/openapi.json").json()
+    return found
+
+
+def body_schema(document: dict[str, Any], name: str, path: str) -> dict[str, Any]:
+    body = document["paths"][f"/v1/{name}/{path}"]["post"]["requestBody"]
+    assert body["required"]
+    schema: dict[str, Any] = body["content"]["application/json"]["schema"]
+    return schema
+
+
+def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    validate(document)
+
+
+def test_every_route_is_documented(document: dict[str, Any]) -> None:
+    expected = {"/health", "/ready", "/metrics", "/v1/projects", "/v1/reload", "/v1/predictions/{prediction_id}"}
+    for name in project_names():
+        parts = [
+            "",
+            "/predict",
+            "/predict/batch",
+            "/explain",
+            "/feedback",
+            "/card",
+            "/history",
+            "/drift",
+            "/predictions",
+            "/reload",
+        ]
+        expected |= {f"/v1/{name}{part}" for part in parts}
+    assert set(document["paths"]) == expected
+
+
+def test_fields_show_units_ranges_and_categories(document: dict[str, Any], project: Project) -> None:
+    schema = body_schema(document, project.name, "predict")
+    assert schema["additionalProperties"] is False
+    assert set(schema["properties"]) == {column.name for column in project.columns}
+    assert schema["required"] == [column.name for column in project.columns if column.required]
+    for column in project.columns:
+        field = schema["properties"][column.name]
+        kinds = {key: value for kind in [field, *field.get("anyOf", [])] for key, value in kind.items()}
+        assert field["title"] == column.title
+        assert field["examples"]
+        assert column.unit in field.get("description", "")
+        if column.choices:
+            assert kinds["enum"] == list(column.choices)
+        for bound, keyword in (
+            ("ge", "minimum"), ("gt", "exclusiveMinimum"), ("le", "maximum"), ("lt", "exclusiveMaximum"),
+            ("min_length", "minLength"), ("max_length", "maxLength"),
+        ):  # fmt: skip
+            assert kinds.get(keyword) == getattr(column, bound)
+
+
+@pytest.mark.parametrize("path", ["predict", "predict/batch", "explain"])
+def test_the_example_of_every_project_is_accepted_as_it_stands(
+    client: Client, document: dict[str, Any], project: Project, path: str
+) -> None:
+    example = body_schema(document, project.name, path)["example"]
+    response = client.post(f"/v1/{project.name}/{path}", json=example)
+    assert response.status_code == 200, response.text
+
+
+def test_classifiers_alone_take_a_threshold(document: dict[str, Any], project: Project) -> None:
+    for path in ("predict", "predict/batch"):
+        parameters = document["paths"][f"/v1/{project.name}/{path}"]["post"].get("parameters", [])
+        if project.task == "regression":
+            assert parameters == []
+        else:
+            (threshold,) = parameters
+            assert threshold["name"] == "threshold"
+            assert (threshold["schema"]["minimum"], threshold["schema"]["maximum"]) == (0, 1)
+
+
+def test_the_largest_batch_is_documented(document: dict[str, Any]) -> None:
+    rows = body_schema(document, "boston", "predict/batch")["properties"]["rows"]
+    assert (rows["minItems"], rows["maxItems"]) == (1, 1_000)
+
+
+def test_errors_are_documented_as_problem_details(document: dict[str, Any], project: Project) -> None:
+    for path in BODIES:
+        responses = document["paths"][f"/v1/{project.name}/{path}"]["post"]["responses"]
+        for status in ("400", "401", "413", "415", "422", "429", "503"):
+            assert list(responses[status]["content"]) == ["application/problem+json"]
+
+
+def test_the_page_and_all_it_loads_come_from_this_host(client: Client) -> None:
+    page = client.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(links) == 3
+    for link in links:
+        assert urlsplit(link).netloc == ""
+        assert client.get(link).status_code == 200
+    script = client.get("/docs/start.js").text
+    assert "//" not in script
+    assert '"/openapi.json"' in script
+    style = client.get("/docs/files/swagger-ui.css").text
+    assert not re.search(r"url\(['\"]?(https?:)?//", style)
+    assert "@import" not in style
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+    assert "unsafe-eval" not in policy
+
+
+def test_the_document_names_no_other_host(document: dict[str, Any]) -> None:
+    found = set(re.findall(r"https?://[^\s\"]+", json.dumps(document)))
+    assert found <= {"https://json-schema.org/draft/2020-12/schema"}
+
+
+def test_no_file_outside_the_folder_can_be_had(client: Client) -> None:
+    for path in ("../__init__.py", "%2e%2e/__init__.py", "..%2f__init__.py", "/etc/passwd", "%2fetc/passwd"):
+        response = client.get(f"/docs/files/{path}")
+        assert response.status_code == 404, path
+
+
+def test_generated_requests_get_only_documented_answers(checkout: Path, tmp_path: Path) -> None:
+    """Schemathesis: no 5xx, no status, content type or body that the document does not have."""
+    authorization = {"Authorization": "Bearer letmein"}
+    with Server(checkout, tmp_path, SERVE_ADMIN_TOKEN="letmein") as server:
+        schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+        tried = set()
+        for found in schema.get_all_operations():
+            assert isinstance(found, Ok)
+            operation = found.ok()
+
+            @hypothesis.settings(
+                max_examples=15, deadline=None, derandomize=True, database=None,
+                suppress_health_check=list(hypothesis.HealthCheck),
+            )  # fmt: skip
+            @hypothesis.given(case=operation.as_strategy())
+            def call(case: Any) -> None:
+                case.call_and_validate(headers=authorization)
+
+            call()
+            tried.add(operation.path)
+        assert len(tried) == 6 + 10 * len(project_names())

@@ -1,0 +1,250 @@
+"""Tests of serve/api/protection.py, serve/api/telemetry.py and the gate in serve/app.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from serve.api.problems import ProblemError
+from serve.api.protection import TRACKED, RateLimiter, digest, known_key
+from serve.app import HEADERS
+from serve.settings import Settings
+from tests.serve.checkout import example
+from tests.serve.conftest import Client, Serve
+
+KEY, OTHER = "a-long-random-key", "another-long-random-key"
+PROTECTED = [
+    ("GET", "/v1/projects"),
+    ("GET", "/v1/bankchurn"),
+    ("GET", "/v1/bankchurn/card"),
+    ("GET", "/v1/bankchurn/predictions"),
+    ("GET", "/v1/predictions/7"),
+    ("POST", "/v1/bankchurn/predict"),
+    ("POST", "/v1/bankchurn/predict/batch"),
+    ("POST", "/v1/bankchurn/explain"),
+    ("POST", "/v1/bankchurn/feedback"),
+    ("POST", "/v1/bankchurn/reload"),
+    ("POST", "/v1/reload"),
+    ("DELETE", "/v1/predictions/7"),
+]
+OPEN = ["/health", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/start.js"]
+
+
+@pytest.mark.parametrize(("method", "path"), PROTECTED)
+@pytest.mark.parametrize("key", [None, "", "wrong", KEY.upper(), digest(KEY), "é"])
+def test_without_a_valid_key_everything_under_v1_is_closed(serve: Serve, method: str, path: str, key: str | None) -> None:
+    client = serve(api_keys=[digest(KEY)])
+    headers = {} if key is None else {"X-API-Key": key.encode()}
+    response = client.request(method, path, headers=headers)  # type: ignore[arg-type]
+    assert response.status_code == 401
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["www-authenticate"].startswith("ApiKey")
+
+
+def test_each_of_the_configured_keys_opens(serve: Serve) -> None:
+    client = serve(api_keys=[digest(KEY), digest(OTHER).upper()])
+    for key in (KEY, OTHER):
+        response = client.post("/v1/bankchurn/predict", json=example("bankchurn"), headers={"X-API-Key": key})
+        assert response.status_code == 200
+
+
+@pytest.mark.parametrize("path", OPEN)
+def test_what_watches_the_server_needs_no_key(serve: Serve, path: str) -> None:
+    assert serve(api_keys=[digest(KEY)]).get(path).status_code == 200
+
+
+def test_a_key_does_not_stand_for_the_admin_token(serve: Serve) -> None:
+    client = serve(api_keys=[digest(KEY)])
+    assert client.post("/v1/reload", headers={"X-API-Key": KEY}).status_code == 401
+    assert client.post("/v1/reload", headers={"Authorization": "Bearer letmein"}).status_code == 401
+    both = {"X-API-Key": KEY, "Authorization": "Bearer letmein"}
+    assert client.post("/v1/reload", headers=both).status_code == 200
+
+
+def test_the_command_makes_a_key_and_the_hash_that_accepts_it() -> None:
+    done = subprocess.run([sys.executable, "-m", "serve.api.protection"], capture_output=True, text=True, check=True)
+    made = dict(line.split() for line in done.stdout.splitlines())
+    assert known_key(made["key"], [made["hash"]])
+    assert len(made["key"]) > 40
+
+
+def test_a_budget_refills_with_time() -> None:
+    now = 0.0
+    limiter = RateLimiter(60, clock=lambda: now)
+    for _ in range(60):
+        limiter.check("a")
+    with pytest.raises(ProblemError) as caught:
+        limiter.check("a")
+    assert caught.value.headers == {"Retry-After": "1"}
+    limiter.check("b")
+    now = 1.0
+    limiter.check("a")
+    with pytest.raises(ProblemError):
+        limiter.check("a")
+
+
+def test_retry_after_is_long_enough() -> None:
+    now = 0.0
+    limiter = RateLimiter(2, clock=lambda: now)
+    limiter.check("a")
+    limiter.check("a")
+    with pytest.raises(ProblemError) as caught:
+        limiter.check("a")
+    now = float(caught.value.headers["Retry-After"])
+    limiter.check("a")
+
+
+def test_the_limiter_remembers_a_bounded_number_of_callers() -> None:
+    limiter = RateLimiter(1)
+    for number in range(TRACKED + 100):
+        limiter.check(str(number))
+    assert len(limiter._buckets) == TRACKED
+    with pytest.raises(ProblemError):
+        limiter.check(str(TRACKED + 99))
+
+
+def statuses(client: Client, count: int, **headers: str) -> list[int]:
+    return [client.get("/v1/bankchurn", headers=headers).status_code for _ in range(count)]
+
+
+def test_more_requests_than_allowed_get_429_and_when_to_come_back(serve: Serve) -> None:
+    client = serve(rate_limit=3)
+    assert statuses(client, 4) == [200, 200, 200, 429]
+    response = client.get("/v1/bankchurn")
+    assert response.headers["content-type"] == "application/problem+json"
+    assert 1 <= int(response.headers["retry-after"]) <= 20
+    assert client.get("/health").status_code == 200
+    assert 'status="429"' in client.get("/metrics").text
+
+
+def test_each_key_has_a_budget_of_its_own_and_wrong_keys_share_that_of_their_address(serve: Serve) -> None:
+    client = serve(rate_limit=2, api_keys=[digest(KEY), digest(OTHER)])
+    assert statuses(client, 3, **{"X-API-Key": KEY}) == [200, 200, 429]
+    assert statuses(client, 3, **{"X-API-Key": OTHER}) == [200, 200, 429]
+    assert [statuses(client, 1, **{"X-API-Key": f"guess {n}"})[0] for n in range(3)] == [401, 401, 429]
+
+
+def test_a_forwarded_address_is_not_believed_from_strangers(serve: Serve) -> None:
+    client = serve(rate_limit=2)
+    assert [statuses(client, 1, **{"X-Forwarded-For": f"10.0.0.{n}"})[0] for n in range(3)] == [200, 200, 429]
+
+
+def test_a_forwarded_address_is_believed_from_a_trusted_proxy(serve: Serve) -> None:
+    client = serve(rate_limit=1, trusted_proxies=["testclient", "10.9.9.9"])
+    assert statuses(client, 2, **{"X-Forwarded-For": "10.0.0.1"}) == [200, 429]
+    assert statuses(client, 1, **{"X-Forwarded-For": "10.0.0.2"}) == [200]
+    assert statuses(client, 1, **{"X-Forwarded-For": "10.0.0.3, 10.9.9.9"}) == [200]
+    assert statuses(client, 1, **{"X-Forwarded-For": "10.0.0.3"}) == [429]
+    # What stands left of the last stranger was written by the client.
+    assert [statuses(client, 1, **{"X-Forwarded-For": f"1.2.3.{n}, 10.0.0.4"})[0] for n in range(2)] == [200, 429]
+
+
+def test_pages_of_other_origins_may_call_only_when_listed(serve: Serve) -> None:
+    origin = {"Origin": "https://listed.example"}
+    assert "access-control-allow-origin" not in serve().get("/v1/bankchurn", headers=origin).headers
+    client = serve(cors_origins=["https://listed.example"])
+    allowed = client.get("/v1/bankchurn", headers=origin)
+    assert allowed.headers["access-control-allow-origin"] == "https://listed.example"
+    stranger = {"Origin": "https://other.example"}
+    assert "access-control-allow-origin" not in client.get("/v1/bankchurn", headers=stranger).headers
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    preflight = client.options("/v1/bankchurn/predict", headers=origin | asked)
+    assert preflight.status_code in (200, 204)
+    assert preflight.headers["access-control-allow-origin"] == "https://listed.example"
+    assert "access-control-allow-origin" not in client.options("/v1/bankchurn/predict", headers=stranger | asked).headers
+
+
+def check_headers(response: Any, status: int) -> None:
+    assert response.status_code == status
+    for name, value in HEADERS:
+        assert response.headers.get_list(name.decode()) == [value.decode()]
+    assert len(response.headers.get_list("x-request-id")) == 1
+    assert len(response.headers["x-request-id"]) >= 8
+
+
+def test_every_answer_has_the_security_headers_and_a_request_id(serve: Serve) -> None:
+    client = serve(cors_origins=["https://listed.example"], max_body=2_000)
+    check_headers(client.get("/health"), 200)
+    check_headers(client.get("/docs"), 200)
+    check_headers(client.get("/docs/files/swagger-ui.css"), 200)
+    check_headers(client.get("/nowhere"), 404)
+    check_headers(client.get("/docs/files/nothing.js"), 404)
+    check_headers(client.put("/health"), 405)
+    check_headers(client.post("/v1/bankchurn/predict", json={}), 422)
+    check_headers(client.post("/v1/bankchurn/predict", json={"x": "x" * 3_000}), 413)
+    check_headers(client.post("/v1/bankchurn/predict", content=b"", headers={"Content-Type": "x"}), 415)
+    check_headers(client.get("/v1/bankchurn/predictions?limit=x"), 422)
+    del client.app.state.service.active["bankchurn"]
+    check_headers(client.post("/v1/bankchurn/predict", json=example("bankchurn")), 503)
+    client.app.state.service.active["bankchurn"] = None
+    client.app.state.service.answerer = None
+    check_headers(client.post("/v1/bankchurn/predict", json=example("bankchurn")), 500)
+
+
+@pytest.mark.parametrize("path", ["/health", "/nowhere"])
+def test_a_request_id_is_taken_over_when_it_is_harmless(client: Client, path: str) -> None:
+    assert client.get(path, headers={"X-Request-ID": "a.b:c-1_2"}).headers["x-request-id"] == "a.b:c-1_2"
+    seen = set()
+    for bad in ("", "x" * 65, "a b", "a\tb", "{}", "<script>", "a\u00e9"):
+        given = client.get(path, headers={"X-Request-ID": bad.encode("latin-1")}).headers["x-request-id"]  # type: ignore[arg-type]
+        assert given != bad
+        seen.add(given)
+    assert len(seen) == 7
+
+
+def test_more_requests_than_can_be_worked_on_are_refused_and_later_ones_served(serve: Serve) -> None:
+    client = serve(max_requests=2)
+    service = client.app.state.service
+    original, hold = service.active["bankchurn"], threading.Event()
+
+    class Slow:
+        model = original.model
+        batcher = None
+
+        def score_all(self, *arguments: Any) -> Any:
+            hold.wait(10)
+            return original.score_all(*arguments)
+
+    service.active["bankchurn"] = Slow()
+    body = {"rows": [example("bankchurn")]}
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(client.post, "/v1/bankchurn/predict/batch", json=body) for _ in range(2)]
+        time.sleep(0.3)
+        refused = client.post("/v1/bankchurn/predict", json=example("bankchurn"))
+        watched = client.get("/health")
+        hold.set()
+        assert [future.result().status_code for future in waiting] == [200, 200]
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] == "1"
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert watched.status_code == 200
+    assert client.post("/v1/bankchurn/predict/batch", json=body).status_code == 200
+
+
+def test_more_rows_than_the_log_can_take_are_refused(serve: Serve) -> None:
+    client = serve(max_queue=10)
+    refused = client.post("/v1/bankchurn/predict/batch", json={"rows": [example("bankchurn")] * 11})
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] == "1"
+    assert client.get("/v1/bankchurn/predictions").json()["predictions"] == []
+    assert client.post("/v1/bankchurn/predict", json=example("bankchurn")).status_code == 200
+
+
+def test_the_admin_token_shows_in_no_representation_of_the_settings() -> None:
+    assert "letmein" not in repr(Settings.model_validate({"admin_token": "letmein"}))
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVE_PROJECTS", '["boston"]')
+    monkeypatch.setenv("SERVE_RATE_LIMIT", "7")
+    monkeypatch.setenv("SERVE_ADMIN_TOKEN", "letmein")
+    found = Settings()
+    assert (found.projects, found.rate_limit) == (["boston"], 7)
+    assert found.admin_token is not None
+    assert found.admin_token.get_secret_value() == "letmein"

@@ -1,0 +1,100 @@
+"""The files of a deployment, checked without building or starting anything: tests/serve/test_image.py does that."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from serve.models.loader import FILES
+from serve.settings import Settings
+from stages.projects._base import project_names
+from tests.samples import ROOT
+
+DEPLOY = ROOT / "serve" / "deploy"
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+
+
+def run(*command: str | Path) -> None:
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Whether a line of .dockerignore speaks of a path, or of a folder above it. The lines in use have no `?` or `[`."""
+    wanted, parts = pattern.rstrip("/").split("/"), path.split("/")
+    if wanted[0] == "**":
+        return any(fnmatch(part, wanted[1]) for part in parts)
+    return len(wanted) <= len(parts) and all(map(fnmatch, parts, wanted))
+
+
+def sent(path: str) -> bool:
+    """Whether a build is given the file: the last line of .dockerignore that speaks of it decides."""
+    kept = True
+    for line in (ROOT / ".dockerignore").read_text().split():
+        if matches(line.removeprefix("!"), path):
+            kept = line.startswith("!")
+    return kept
+
+
+def test_the_dockerfile_is_clean() -> None:
+    run(Path(sys.executable).with_name("hadolint"), "Dockerfile")
+
+
+def test_the_compose_file_is_valid() -> None:
+    run(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml")
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="no promtool: run `apt-get install prometheus`")
+def test_the_settings_of_prometheus_are_valid() -> None:
+    run("promtool", "check", "config", DEPLOY / "prometheus.yaml")
+
+
+def test_the_build_is_given_every_file_that_the_server_loads() -> None:
+    models = [f"models/{name}/{file}" for name in project_names() for file in FILES]
+    reports = [f"reports/{name}/{file}" for name in project_names() for file in ("card.md", "evaluation.json")]
+    kinds = {".py", ".html", ".js", ".css", ".svg"}
+    code = [str(path.relative_to(ROOT)) for folder in ("serve", "stages") for path in (ROOT / folder).rglob("*")
+            if path.suffix in kinds]  # fmt: skip
+    assert [path for path in ("dvc.lock", "requirements-serve.lock", *models, *reports, *code) if not sent(path)] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "data/boston/raw.parquet", "models/boston/model.joblib", "models/boston/reference.parquet", ".git/config", ".env",
+        ".dvc/config.local", "reports/boston/beeswarm.parquet", "reports/boston/live/metrics.json", "tests/conftest.py",
+        "stages/__pycache__/train.cpython-311.pyc", "serve/deploy/.env", "serve.db", ".venv/bin/python",
+    ],
+)  # fmt: skip
+def test_the_build_is_not_given_data_pickles_or_secrets(path: str) -> None:
+    assert not sent(path)
+
+
+def test_what_the_dockerfile_and_compose_set_are_settings_of_the_server() -> None:
+    known = {f"SERVE_{name.upper()}" for name in Settings.model_fields}
+    named = set(re.findall(r"\bSERVE_\w+(?==)", (ROOT / "Dockerfile").read_text()))
+    assert named
+    assert named | set(COMPOSE["services"]["server"]["environment"]) <= known
+
+
+def test_a_stop_leaves_the_server_the_time_it_takes_to_drain() -> None:
+    requests = re.search(r'"--timeout-graceful-shutdown", "(\d+)"', (ROOT / "Dockerfile").read_text())
+    assert requests
+    allowed = int(COMPOSE["services"]["server"]["stop_grace_period"].removesuffix("s"))
+    assert allowed >= int(requests[1]) + Settings.model_fields["drain_seconds"].default
+
+
+def test_prometheus_scrapes_the_server_at_the_port_it_listens_on() -> None:
+    (job,) = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())["scrape_configs"]
+    port = re.search(r'"--port", "(\d+)"', (ROOT / "Dockerfile").read_text())
+    assert port
+    assert job["static_configs"] == [{"targets": [f"server:{port[1]}"]}]
+    assert COMPOSE["services"]["server"]["ports"] == [f"127.0.0.1:{port[1]}:{port[1]}"]

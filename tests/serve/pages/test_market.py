@@ -1,0 +1,149 @@
+"""The pages Overview and Market as the server sends them."""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serve.pages.profile import correlations, described
+from stages.projects._base import Project, columns_of, load_project
+from tests.serve.conftest import Client, Serve
+
+MARKETS = ("carvision", "realestate")
+BROWSER = {"accept": "text/html"}
+HOSTILE = '</script><img src=x onerror="alert(1)">'
+
+
+def report(root: Path, name: str, file: str) -> Any:
+    return json.loads((root / "reports" / name / file).read_text())
+
+
+def test_the_overview_says_what_a_model_is_for_how_good_it_is_and_what_it_was_trained_on(
+    client: Client, checkout: Path, project: Project
+) -> None:
+    page = client.get(f"/{project.name}", headers=BROWSER)
+    text = html.unescape(page.text)
+    assert page.status_code == 200
+    assert len(page.content) < 400_000
+    assert "Simulated data" in text
+    for expected in (project.question, project.intended_use, *project.limits):
+        assert expected in text
+    for column in columns_of(project.record):
+        assert f"<h3>{column.title}" in text
+        assert f"<code>{column.name}</code>" in text
+    rows = report(checkout, project.name, "profile.json")["rows"]
+    assert f"<dd>{rows:,}</dd>" in text
+    assert "simulate?rows=400" in text
+
+
+def test_the_overview_is_the_first_tab_and_home_leads_there(client: Client, project: Project) -> None:
+    assert f'<a href="/{project.name}">{project.title}</a>' in client.get("/").text
+    assert f'href="/{project.name}" aria-current="page"' in client.get(f"/{project.name}").text
+
+
+def test_outcomes_and_flags_have_names() -> None:
+    project = load_project("bankchurn")
+    columns: dict[str, Any] = {column.name: {"missing": 0, "distinct": 0} for column in columns_of(project.record)}
+    shares = [{"value": 0, "share": 0.75}, {"value": 1, "share": 0.25}]
+    for name in ("Exited", "HasCrCard"):
+        columns[name] = {"missing": 0.5, "distinct": 2, "quantiles": [0] * 7, "frequent": shares}
+    found = described(project, {"rows": 4, "columns": columns, "correlations": {"columns": [], "values": []}})
+    cards = {card["name"]: card for card in found["columns"]}
+    assert cards["Exited"]["frequent"] == [{"label": "stays", "share": 0.75}, {"label": "leaves", "share": 0.25}]
+    assert cards["HasCrCard"]["frequent"] == [{"label": "no", "share": 0.75}, {"label": "yes", "share": 0.25}]
+    assert (cards["Exited"]["role"], cards["HasCrCard"]["role"]) == ("outcome", "")
+    assert cards["HasCrCard"]["kind"] == "choice · 50.0 % gaps"
+    assert found["outcome"].text == "Of the training rows: stays 75.0 %, leaves 25.0 %."
+    assert found["correlations"] is None
+
+
+def test_a_text_that_is_nearly_a_name_is_counted_and_not_listed() -> None:
+    project = load_project("realestate")
+    columns: dict[str, Any] = {column.name: {"missing": 0, "distinct": 0} for column in columns_of(project.record)}
+    columns["price"] = {"missing": 0, "distinct": 1, "quantiles": [5] * 7, "frequent": [{"value": 5, "share": 1}]}
+    columns["street"] = {"missing": 0, "distinct": 1_000, "frequent": [{"value": "1", "share": 0.001}]}
+    columns["city"] = {"missing": 0, "distinct": 10, "frequent": [{"value": "Avon", "share": 0.6}]}
+    found = described(project, {"rows": 4, "columns": columns, "correlations": {"columns": [], "values": []}})
+    cards = {card["name"]: card for card in found["columns"]}
+    assert cards["street"]["frequent"] == []
+    assert cards["street"]["words"] == ["1,000 different values, each in less than 0.5 %"]
+    assert [item["label"] for item in cards["city"]["frequent"]] == ["Avon", "9 others"]
+    assert sum(item["share"] for item in cards["city"]["frequent"]) == 1
+
+
+def test_correlations_begin_with_the_outcome_and_name_the_strongest() -> None:
+    values = [[1, 0.2, -0.7], [0.2, 1, None], [-0.7, None, 1]]
+    found = correlations({"columns": ["price", "bed", "bath"], "values": values}, load_project("realestate"))
+    assert found is not None
+    assert found.text == "Asking price goes most with Bathrooms (−0.70), Bedrooms (0.20)."
+    assert found.rows[1] == ["Bedrooms", "0.20", "1.00", "–"]
+    moved = correlations({"columns": ["bath", "price"], "values": [[1, -0.7], [-0.7, 1]]}, load_project("realestate"))
+    assert moved is not None
+    assert moved.head == ["Column", "Asking price", "Bathrooms"]
+
+
+def test_a_version_without_a_profile_says_how_to_make_one(root: Path, serve: Serve) -> None:
+    (root / "reports" / "bankchurn" / "profile.json").unlink()
+    (root / "reports" / "bankchurn" / "data.json").unlink()
+    page = serve(root).get("/bankchurn")
+    assert page.status_code == 200
+    assert "dvc repro explain@bankchurn" in page.text
+
+
+@pytest.mark.parametrize("name", MARKETS)
+def test_a_market_has_a_filter_and_a_chart_for_everything_it_is_sorted_by(client: Client, checkout: Path, name: str) -> None:
+    page = client.get(f"/{name}/market", headers=BROWSER)
+    assert page.status_code == 200
+    assert len(page.content) < 100_000
+    assert f'<a href="/{name}/market" aria-current="page">Market</a>' in page.text
+    for dimension in report(checkout, name, "market.json")["dimensions"]:
+        assert f'id="by-{dimension["name"]}"' in page.text
+        if "levels" in dimension:
+            assert all(f"<option>{level}</option>" in page.text for level in dimension["levels"])
+        else:
+            assert f'name="{dimension["name"]}-from"' in page.text
+
+
+@pytest.mark.parametrize("name", MARKETS)
+def test_the_adverts_are_sent_small_and_once(client: Client, checkout: Path, name: str) -> None:
+    answer = client.get(f"/{name}/market/data")
+    assert answer.json() == report(checkout, name, "market.json")
+    assert answer.headers["content-encoding"] == "gzip"
+    assert int(answer.headers["content-length"]) < 400_000
+    again = client.get(f"/{name}/market/data", headers={"if-none-match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_project_without_a_market_has_no_such_page(client: Client) -> None:
+    assert "/bankchurn/market" not in client.get("/bankchurn").text
+    assert client.get("/bankchurn/market", headers=BROWSER).status_code == 404
+
+
+def test_a_version_without_market_data_has_no_tab_and_says_how_to_make_them(root: Path, serve: Serve) -> None:
+    (root / "reports" / "carvision" / "market.json").unlink()
+    opened = serve(root, projects=["carvision"])
+    assert "/carvision/market" not in opened.get("/carvision").text
+    answer = opened.get("/carvision/market")
+    assert answer.status_code == 404
+    assert "dvc repro explain@carvision" in answer.json()["detail"]
+
+
+def test_values_of_the_data_stay_text(root: Path, serve: Serve) -> None:
+    folder = root / "reports" / "realestate"
+    profile, market, data = (report(root, "realestate", f"{name}.json") for name in ("profile", "market", "data"))
+    profile["columns"]["state"]["frequent"][0]["value"] = HOSTILE
+    market["dimensions"][0]["levels"][0] = HOSTILE
+    data["sources"][0]["address"] = HOSTILE
+    for name, content in (("profile", profile), ("market", market), ("data", data)):
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    opened = serve(root, projects=["realestate"])
+    for path in ("/realestate", "/realestate/market"):
+        page = opened.get(path, headers=BROWSER)
+        assert page.status_code == 200
+        assert HOSTILE not in page.text
+        assert "<img src=x" not in page.text
+        assert "&lt;img src=x" in page.text

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.explanation import market as module
+from stages.explanation.market import OTHER, coded, furthest, market
+from stages.projects._base import Project, load_project
+from tests.samples import records
+
+INTERVAL = {"coverage": 0.9, "radius": 0.3, "scale": "log"}
+MARKETS = ("carvision", "realestate")
+
+
+def cars(rows: int = 400) -> tuple[pd.DataFrame, np.ndarray]:
+    """Adverts, and prices that a model could have for them."""
+    frame = records("carvision", rows)
+    return frame, frame["price"].to_numpy() * np.exp(np.random.default_rng(1).normal(0, 0.3, len(frame)))
+
+
+def made(frame: pd.DataFrame, scores: np.ndarray, project: Project | None = None, **interval: Any) -> dict[str, Any]:
+    found = market(frame, scores, INTERVAL | interval, project or load_project("carvision"), seed=0)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(("radius", "scale"), [(0.3, "log"), (2_000, "linear")])
+def test_offers_lie_outside_the_interval_say_everything_and_can_be_predicted(radius: float, scale: str) -> None:
+    frame, scores = cars()
+    found = made(frame, scores, radius=radius, scale=scale)
+    sides = [found["side"][offer["at"]] for offer in found["offers"]]
+    assert {-1, 1} == set(sides)
+    distances = []
+    for offer, side in zip(found["offers"], sides, strict=True):
+        asked = found["price"][offer["at"]]
+        assert (asked < offer["low"]) if side < 0 else (asked > offer["high"])
+        assert offer["low"] < offer["model"] < offer["high"]
+        load_project("carvision").row.model_validate(offer["row"])
+        distances.append(abs(np.log(asked / offer["model"])) if scale == "log" else abs(asked - offer["model"]))
+        assert all(dimension["values"][offer["at"]] is not None for dimension in found["dimensions"])
+    assert distances == pytest.approx(sorted(distances, reverse=True), rel=1e-2)
+
+
+def test_the_sides_of_the_drawn_adverts_are_those_of_their_prices() -> None:
+    frame, scores = cars()
+    found = made(frame, scores)
+    ratio = np.log(frame["price"] / scores)
+    assert found["drawn"] == found["total"] == len(frame)
+    assert found["side"][: len(frame)] == np.select([ratio < -0.3, ratio > 0.3], [-1, 1], 0).tolist()
+    assert found["price"][: len(frame)] == frame["price"].tolist()
+
+
+def test_many_adverts_are_drawn_from_always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ADVERTS", 50)
+    monkeypatch.setattr(module, "OFFERS", 7)
+    frame, scores = cars()
+    found = made(frame, scores)
+    assert (found["total"], found["drawn"]) == (len(frame), 50)
+    assert len(found["offers"]) == 14
+    assert {len(dimension["values"]) for dimension in found["dimensions"]} == {64} == {len(found["price"])}
+    assert found == made(frame, scores)
+
+
+def test_the_furthest_adverts_are_listed_once_per_object_and_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "OFFERS", 2)
+    side = np.array([-1, 1, 0, -1, -1, 1, -1])
+    distance = np.array([1, 2, 9, 3, 4, 5, 0.5])
+    assert furthest(side, distance, pd.Series(list("abcdaef"))).tolist() == [5, 4, 3, 1]
+
+
+def test_dimensions_are_columns_with_their_unit_and_features() -> None:
+    project = load_project("carvision")
+    frame, scores = cars()
+    found = {dimension["name"]: dimension for dimension in made(frame, scores)["dimensions"]}
+    assert list(found) == list(project.market)
+    assert (found["odometer"]["unit"], found["age"]["unit"]) == ("miles", "")
+    place = int(np.flatnonzero(frame["odometer"].notna() & frame["model_year"].notna())[0])
+    row = frame.iloc[place]
+    assert found["brand"]["levels"][found["brand"]["values"][place]] == row["model"].split()[0]
+    assert found["odometer"]["values"][place] == pytest.approx(row["odometer"], rel=1e-3)
+    assert found["age"]["values"][place] == pytest.approx(row["date_posted"].year - row["model_year"], abs=1)
+    gap = int(np.flatnonzero(frame["model_year"].isna())[0])
+    assert found["model_year"]["values"][gap] is None
+
+
+def test_levels_are_in_the_order_of_the_choices_or_of_their_frequency_and_rare_ones_are_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LEVELS", 2)
+    texts = np.array(["c", "b", "a", "b", None, "b", "c"], dtype=object)
+    assert coded(texts, ["x", "a", "b", "c"]) == (["a", "b", "c"], [2, 1, 0, 1, None, 1, 2])
+    assert coded(texts, []) == (["b", "c", OTHER], [1, 0, 2, 0, None, 0, 1])
+
+
+def test_the_explain_stage_writes_a_market_for_the_projects_that_have_one(project: Project, finished: Path) -> None:
+    reports = finished / "reports" / project.name
+    written = json.loads((reports / "market.json").read_text())
+    assert (written is not None) == (project.name in MARKETS)
+    assert json.loads((reports / "profile.json").read_text())["rows"] > 0
+    if written:
+        unseen = pd.read_parquet(finished / "models" / project.name / "out_of_fold.parquet")
+        assert written["total"] == len(unseen)
+        assert written["price"][: written["drawn"]] == pytest.approx(unseen["target"].tolist(), rel=1e-5)
+
+
+def test_a_market_of_unknown_columns_or_without_prices_is_refused() -> None:
+    with pytest.raises(ValueError, match="carvision: market names colour, weather, no column of the record or feature"):
+        replace(load_project("carvision"), market={"weather": "Weather", "brand": "Brand", "colour": "Colour"})
+    with pytest.raises(ValueError, match="bankchurn: a market is of prices"):
+        replace(load_project("bankchurn"), market={"Age": "Age"})

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import date
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field
+
+import stages
+from stages.projects._base import Column, columns_of, load_project
+from tests.samples import ROOT
+
+CHURN = load_project("bankchurn")
+
+
+class Wide(BaseModel):
+    count: Annotated[int, Field(ge=1, lt=9, title="How many", json_schema_extra={"unit": "pieces"})]
+    share: Annotated[float | None, Field(gt=0, le=1)] = None
+    code: Annotated[str, Field(min_length=2, max_length=4)]
+    day: date | None = None
+    flag: Literal[0, 1]
+    kind: Literal["a", "b"] | None = None
+
+
+def test_every_kind_of_field_becomes_a_column() -> None:
+    assert columns_of(Wide) == (
+        Column("count", "number", integer=True, required=True, ge=1, lt=9, title="How many", unit="pieces"),
+        Column("share", "number", integer=False, required=False, gt=0, le=1, title="share"),
+        Column("code", "text", integer=False, required=True, min_length=2, max_length=4, title="code"),
+        Column("day", "date", integer=False, required=False, title="day"),
+        Column("flag", "number", integer=True, required=True, choices=(0, 1), title="flag"),
+        Column("kind", "text", integer=False, required=False, choices=("a", "b"), title="kind"),
+    )
+
+
+@pytest.mark.parametrize("annotation", [list[int], int | str, dict[str, int], bytes, int | str | None])
+def test_a_field_without_a_column_form_is_refused_by_name(annotation: Any) -> None:
+    odd = type("Odd", (BaseModel,), {"__annotations__": {"x": annotation}})
+    with pytest.raises(TypeError, match=r"Odd\.x: .* is no supported type; use int, float, str, date"):
+        columns_of(odd)
+
+
+def test_a_project_whose_target_is_an_input_or_unknown_is_refused() -> None:
+    with pytest.raises(ValueError, match="bankchurn: the target 'Age' is a field of the row"):
+        replace(CHURN, target="Age")
+    with pytest.raises(ValueError, match="bankchurn: the record lacks the target 'Churned'"):
+        replace(CHURN, target="Churned")
+    with pytest.raises(ValueError, match="bankchurn: the record must extend the row"):
+        replace(CHURN, row=Wide)
+
+
+def test_an_unknown_project_is_told_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="no project 'nobody': stages/projects holds bankchurn, boston"):
+        load_project("nobody")
+
+
+def test_projects_load_without_pandas_and_scikit_learn_for_the_server() -> None:
+    code = (
+        "import sys; from stages.projects._base import *; [load_project(name) for name in project_names()]; "
+        "print(sorted({'pandas', 'sklearn', 'scipy', 'pyarrow'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_numeric_libraries_run_in_one_thread_whatever_the_environment_says() -> None:
+    code = (
+        "import stages, numpy, sklearn.ensemble; from threadpoolctl import threadpool_info; "
+        "print({pool['num_threads'] for pool in threadpool_info()})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={"OMP_NUM_THREADS": "2"}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "{1}\n"
+    assert stages.__doc__
