@@ -24,10 +24,9 @@ import pandas as pd
 from stages.core.cli import UserError, run
 from stages.core.files import Paths, read_json, write, write_json
 from stages.promotion import ledger, registry
-from stages.promotion.cache import md5
 from stages.promotion.registry import Version
 from stages.promotion.server import call
-from stages.runtime.identity import model_hash
+from stages.runtime.identity import md5, model_hash
 
 DEPLOYMENT = "deployment.json"
 TOLERANCE = 1e-9  # relative, the server's

@@ -23,10 +23,10 @@ from stages.evaluation.scores import score
 from stages.evaluation.segments import error_by_segment, fairness, first_values
 from stages.evaluation.settings import Evaluate
 from stages.modeling.crossval import compute_backend
-from stages.modeling.decision import interval_bounds
 from stages.modeling.metrics import FOLD_METRICS, bootstrap, fold_scores, interval, paired_p_value
 from stages.modeling.pipeline import predict_scores
 from stages.projects._base import Project, load_project
+from stages.runtime.intervals import interval_bounds
 
 SEGMENT_METRICS = {
     "classification": ("roc_auc", "brier", "ece", "recall", "precision"),

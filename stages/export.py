@@ -61,7 +61,7 @@ def largest_difference(scorer: Scorer, model: Pipeline, frame: pd.DataFrame, pro
 
 def probe_row(model: Pipeline, project: Project) -> dict[str, Any]:
     """A made-up row and its score: the server scores it before it trusts what it loaded."""
-    row = {name: field.examples[0] for name, field in project.row.model_fields.items() if field.examples}
+    row = project.example_row
     return {"row": row, "score": float(predict_scores(model, pd.DataFrame([row]), project)[0])}
 
 

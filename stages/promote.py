@@ -25,12 +25,11 @@ from stages.core.cli import UserError, run
 from stages.core.files import Paths
 from stages.projects._base import load_project
 from stages.promotion import gate, ledger, registry
-from stages.promotion.cache import md5
 from stages.promotion.evidence import Model, contest, known_rows, load_terms, meet_champion, rows_trained_on, try_artifact
 from stages.promotion.gate import Comparison, Decision
 from stages.promotion.registry import Version
 from stages.promotion.versioning import name_version
-from stages.runtime.identity import model_files, model_hash, outputs
+from stages.runtime.identity import md5, model_files, model_hash, outputs
 
 STAGE = "prod"
 REFUSED = 3

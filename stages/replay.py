@@ -23,9 +23,9 @@ from pydantic import BaseModel, ValidationError
 from stages.core.cli import UserError
 from stages.core.files import read_json
 from stages.promotion import registry
-from stages.promotion.cache import fetch_files, md5
+from stages.promotion.cache import fetch_files
 from stages.promotion.server import call
-from stages.runtime.identity import outputs
+from stages.runtime.identity import md5, outputs
 
 
 class Output(BaseModel):

@@ -6,8 +6,8 @@ python -m stages.summary
 from __future__ import annotations
 
 from stages.core.files import Paths, read_json
-from stages.explanation.card import TITLES, metric_text
 from stages.projects._base import load_project, project_names
+from stages.runtime.metric_names import TITLES, metric_text
 
 SHOWN = {
     "classification": ("roc_auc", "pr_auc", "f1", "brier", "ece"),

@@ -22,10 +22,10 @@ from stages.core.params import load_block, load_seed
 from stages.core.schema import coerce
 from stages.modeling.crossval import FoldResult, compute_backend, cross_validate, leaderboard, out_of_fold
 from stages.modeling.decision import choose_threshold, conformal_radius
-from stages.modeling.metrics import HIGHER_IS_BETTER
 from stages.modeling.pipeline import RowFeatures, assemble, build_model, calibrate, calibrated, make_folds, with_threshold
 from stages.modeling.settings import Train
 from stages.projects._base import Column, Project, load_project
+from stages.runtime.metric_names import HIGHER_IS_BETTER
 from stages.runtime.population import summarise
 
 LIBRARIES = ("imbalanced-learn", "joblib", "numpy", "pandas", "scikit-learn", "scipy")

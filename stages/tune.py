@@ -31,11 +31,11 @@ from stages.core.cli import UserError, run
 from stages.core.files import Paths, write
 from stages.core.params import load_block, load_seed
 from stages.modeling.crossval import Folds, compute_backend, fit_fold
-from stages.modeling.metrics import HIGHER_IS_BETTER
 from stages.modeling.pipeline import RowFeatures, build_model, make_folds
 from stages.modeling.settings import Train
 from stages.projects._base import Project, load_project
 from stages.promotion.git import git
+from stages.runtime.metric_names import HIGHER_IS_BETTER
 from stages.tuning.search import improvements, score_of, search
 from stages.tuning.settings import Tune
 from stages.tuning.space import Space, Values, lowest, path_of, rewritten, standing, with_values

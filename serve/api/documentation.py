@@ -43,13 +43,8 @@ def row_schema(project: Project) -> dict[str, Any]:
         unit = columns[name].unit
         if unit:
             field["description"] = " ".join(filter(None, [field.get("description"), f"Unit: {unit}."]))
-    schema["example"] = example_row(project)
+    schema["example"] = project.example_row
     return schema
-
-
-def example_row(project: Project) -> dict[str, Any]:
-    """A realistic row, from the examples of the fields."""
-    return {name: field.examples[0] for name, field in project.row.model_fields.items() if field.examples}
 
 
 def add_bodies(document: dict[str, Any], projects: list[Project], max_batch: int) -> dict[str, Any]:

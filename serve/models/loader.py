@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import time
@@ -21,7 +20,7 @@ from serve.models.history import read_ledger, version_of
 from serve.models.rows import RowCodec
 from serve.settings import Settings
 from stages.projects._base import Columns, Project, load_project
-from stages.runtime.identity import model_files, model_hash, outputs
+from stages.runtime.identity import md5, model_files, model_hash, outputs
 from stages.runtime.population import Population
 from stages.runtime.scorer import Scorer
 from stages.runtime.shapley import Explainer
@@ -141,11 +140,6 @@ def matching_deployment(folder: Path, content: dict[str, bytes]) -> dict[str, An
         return None
     deployment: dict[str, Any] = json.loads(path.read_bytes())
     return deployment if all(deployment["files"].get(file) == md5(data) for file, data in content.items()) else None
-
-
-def md5(data: bytes) -> str:
-    """The hash that DVC records."""
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def verify(content: dict[str, bytes], expected: dict[str, str], folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from serve.models.loader import Model
-from stages.projects._base import MISSING, Column, Project
+from stages.projects._base import MISSING, Column
 
 SUGGESTED = 500  # categories that are offered for a text at most; of more, only the frequent ones
 VARIANTS = 12  # values of a field that are compared at most
@@ -72,11 +72,6 @@ def suggestions(column: Column, categories: list[str], frequent: list[str]) -> l
 def fits(value: float, column: Column) -> bool:
     """Whether a number can be that of a row."""
     return not column.integer or float(value).is_integer()
-
-
-def example(project: Project) -> dict[str, Any]:
-    """The filled-in example."""
-    return {name: field.examples[0] for name, field in project.row.model_fields.items() if field.examples}
 
 
 def read_plan(path: Path) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ from serve.pages.ledger import about, ledger_of, promoted
 from serve.pages.plots import charts
 from serve.pages.quality import candidates, importance, learning, segments, standing
 from serve.pages.site import Area, Site, Tab, between, metric, words
-from stages.explanation.card import TITLES
 from stages.projects._base import Project
+from stages.runtime.metric_names import TITLES
 
 
 def metric_rows(model: Model, rival: dict[str, Any]) -> list[list[str]]:

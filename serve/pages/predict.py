@@ -14,7 +14,7 @@ from serve.api.problems import ProblemError
 from serve.api.routes import read_body
 from serve.models.answers import RISK_LEVELS, Classified, Valued
 from serve.models.loader import Model
-from serve.pages.form import example, form_fields, ranges, read_plan
+from serve.pages.form import form_fields, ranges, read_plan
 from serve.pages.site import Area, Site, Tab
 from stages.projects._base import Project
 
@@ -71,7 +71,7 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
         fields = await site.once(project, "form", lambda model: form_fields(model, read_plan(plan)))
         data = script_data(site.model(project), fields, samples, settings.max_batch)
         return site.page(
-            "predict.html", project, "predict", fields=fields, example=example(project), data=data, sampled=bool(samples)
+            "predict.html", project, "predict", fields=fields, example=project.example_row, data=data, sampled=bool(samples)
         )
 
     @get("/predict/sample")

@@ -1,4 +1,5 @@
-"""The charts of how good a model is, where it is not, and what it rests on, from its reports."""
+"""The charts of how good a model is, where it is not, and what it rests on, from its reports."""from stages.runtime.metric_names import AMOUNTS, HIGHER_IS_BETTER, TITLES
+
 
 from __future__ import annotations
 
@@ -7,8 +8,6 @@ from typing import Any
 from serve.models.loader import Model
 from serve.pages.site import between, metric, number, words
 from serve.pages.specs import Chart, Rows, axis, bars, intervals, line
-from stages.explanation.card import AMOUNTS, TITLES
-from stages.modeling.metrics import HIGHER_IS_BETTER
 
 SHOWN = 15  # of the most important features, and of the worst segments
 

@@ -27,8 +27,8 @@ from serve.api.problems import ProblemError, http_response, problem_response, un
 from serve.api.protection import security_headers
 from serve.models.loader import Model, read_report
 from serve.service import Service
-from stages.explanation.card import AMOUNTS, TITLES, metric_text
 from stages.projects._base import Project
+from stages.runtime.metric_names import AMOUNTS, TITLES, metric_text
 
 HEADERS = security_headers(
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.modeling.decision import interval_bounds
 from stages.modeling.metrics import Scores, classification_metrics, regression_metrics
 from stages.projects._base import Project
+from stages.runtime.intervals import interval_bounds
 
 
 def score(project: Project, manifest: dict[str, Any], target: np.ndarray, values: np.ndarray, weights: np.ndarray) -> Scores:

@@ -10,9 +10,10 @@ import shap
 from sklearn.inspection import permutation_importance
 
 from stages.modeling.estimators import explainer_of
-from stages.modeling.metrics import HIGHER_IS_BETTER, fold_scores
+from stages.modeling.metrics import fold_scores
 from stages.modeling.pipeline import inner_pipeline, predict_scores
 from stages.projects._base import Project
+from stages.runtime.metric_names import HIGHER_IS_BETTER
 
 ADDITIVITY = 1e-6  # relative; shap itself checks far more loosely, and not at all for some estimators
 

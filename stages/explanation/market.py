@@ -12,8 +12,8 @@ import pandas as pd
 from stages.core.schema import coerce, gaps
 from stages.explanation.profile import rounded
 from stages.explanation.samples import json_rows
-from stages.modeling.decision import interval_bounds
 from stages.projects._base import Project, columns_of
+from stages.runtime.intervals import interval_bounds
 
 ADVERTS = 6_000  # drawn at random where there are more, as a browser has to hold them
 OFFERS = 300  # below the interval, and as many above

@@ -52,13 +52,6 @@ def conformal_radius(target: np.ndarray, predictions: np.ndarray, coverage: floa
     return float(conformal.predict_interval(np.zeros((1, 1)))[1][0, 1, 0])
 
 
-def interval_bounds(predictions: np.ndarray, radius: float, scale: str) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bound of each prediction in the unit of the target."""
-    if scale == "log":
-        return predictions * np.exp(-radius), predictions * np.exp(radius)
-    return predictions - radius, predictions + radius
-
-
 class _Given(RegressorMixin, BaseEstimator):
     """Predicts what it is given: MAPIE takes an estimator, and the predictions are there already."""
 

@@ -12,11 +12,10 @@ from typing import Literal
 
 import numpy as np
 
+from stages.runtime.metric_names import HIGHER_IS_BETTER
+
 Scores = dict[str, np.ndarray]
 
-HIGHER_IS_BETTER = frozenset(
-    {"roc_auc", "pr_auc", "accuracy", "f1", "precision", "recall", "mcc", "precision_top10", "lift_top10", "r2"}
-)
 # Those that need neither threshold nor interval, so that candidates can be compared by them.
 FOLD_METRICS = {
     "classification": ("roc_auc", "pr_auc", "brier", "log_loss"),

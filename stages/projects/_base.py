@@ -112,6 +112,11 @@ class Project:
         """The row's columns, in the order of its fields."""
         return columns_of(self.row)
 
+    @property
+    def example_row(self) -> dict[str, Any]:
+        """The row that forms, the documentation and the self-test of a loaded model begin with."""
+        return {name: field.examples[0] for name, field in self.row.model_fields.items() if field.examples}
+
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
         """The features in the order the encoder takes them."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path
 
 from stages.core.cli import UserError
+from stages.runtime.identity import md5
 
 
 def fetch_files(files: dict[str, str], folder: Path) -> None:
@@ -44,9 +44,3 @@ def fetch_files(files: dict[str, str], folder: Path) -> None:
             raise UserError(
                 f"{source} in the cache is damaged: as {path} its MD5 must be {files[path]}, not {found}. Delete it"
             )
-
-
-def md5(path: Path) -> str:
-    """Hex digest of a file's bytes, as DVC records it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()

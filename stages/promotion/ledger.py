@@ -1,13 +1,4 @@
-"""The ledger of a project: every decision about its models and why it was taken, one JSON object a line, kept in Git.
-
-An entry has `time`, `event`, `by` and `reason` (one paragraph of plain words), and what its event is about:
-
-promotion   accepted, version and stage (null when refused), challenger {revision, hash, data, estimator}, champion {version,
-            revision, hash} or null, rules [{rule, passed, detail, measured}], metrics {metric: {value, low, high}},
-            comparison {metric, value, low, high, rows, left_out} or null
-deployment  version, stage, revision, hash, previous {version, hash}, each null where there was none
-drift       whatever the check measured
-"""
+"""Writing the ledger of a project, whose entries `stages.runtime.ledger` describes."""
 
 from __future__ import annotations
 
@@ -21,19 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.cli import UserError
-from stages.core.files import Paths, write
+from stages.core.files import write
 from stages.promotion.git import git
-
-KEYS = {
-    "promotion": ("accepted", "version", "stage", "challenger", "champion", "rules", "metrics", "comparison"),
-    "deployment": ("version", "stage", "revision", "hash", "previous"),
-    "drift": (),
-}
-
-
-def ledger_path(project: str) -> Path:
-    """The ledger's file, relative to the repository's root."""
-    return Paths(project).reports / "ledger.jsonl"
+from stages.runtime.ledger import KEYS, ledger_path, read_ledger
 
 
 def append(project: str, entry: dict[str, Any]) -> None:
@@ -58,20 +39,10 @@ def append(project: str, entry: dict[str, Any]) -> None:
 
 def read(project: str) -> list[dict[str, Any]]:
     """All entries, oldest first; none without a ledger. UserError names a line that is no entry."""
-    path = ledger_path(project)
-    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-    entries = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            entry = None
-        if not isinstance(entry, dict) or entry.get("event") not in KEYS:
-            raise UserError(f"{path}, line {number}, is no entry of a ledger: restore it from `git log -p {path}`")
-        entries.append(entry)
-    return entries
+    try:
+        return read_ledger(project)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def commit(project: str, message: str) -> None:

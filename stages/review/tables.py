@@ -7,11 +7,11 @@ import re
 from itertools import zip_longest
 from typing import Any
 
-from stages.explanation.card import AMOUNTS, TITLES, metric_text, table
-from stages.modeling.metrics import HIGHER_IS_BETTER
+from stages.explanation.card import table
 from stages.projects._base import Project
 from stages.promotion.gate import Decision
 from stages.review.sides import Side
+from stages.runtime.metric_names import AMOUNTS, HIGHER_IS_BETTER, TITLES, metric_text
 
 WORST = 5  # segments shown
 VERDICTS = {True: "passes", False: "**fails**", None: "does not apply"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from stages.explanation.card import metric_text
 from stages.promotion.gate import Comparison
 from stages.review.sides import Change
 from stages.review.tables import (
@@ -18,6 +17,7 @@ from stages.review.tables import (
     title_of,
     value_of,
 )
+from stages.runtime.metric_names import metric_text
 
 
 def markdown(

@@ -6,6 +6,7 @@ Shared with the server, so it imports neither DVC nor anything that scores.
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import yaml
 
@@ -15,6 +16,12 @@ def outputs(lock: bytes) -> dict[str, str]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the former, where it was built, is ten times as fast
     stages = yaml.load(lock, Loader=loader)["stages"].values()  # noqa: S506 - both are safe
     return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
+
+
+def md5(content: Path | bytes) -> str:
+    """Hex digest of a file's bytes, as DVC records it."""
+    digest = hashlib.md5(content.read_bytes() if isinstance(content, Path) else content, usedforsecurity=False)
+    return digest.hexdigest()
 
 
 def model_files(recorded: dict[str, str], project: str) -> dict[str, str]:

@@ -135,7 +135,7 @@ def settings(root: Path, folder: Path, **changes: Any) -> Settings:
 
 def example(name: str) -> dict[str, Any]:
     """The example row of a project."""
-    return {key: field.examples[0] for key, field in load_project(name).row.model_fields.items() if field.examples}
+    return load_project(name).example_row
 
 
 @cache

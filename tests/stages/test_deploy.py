@@ -12,9 +12,8 @@ from stages import deploy
 from stages.core.cli import UserError
 from stages.core.files import read_json, write_json
 from stages.promotion import ledger, registry
-from stages.promotion.cache import md5
 from stages.promotion.registry import git
-from stages.runtime.identity import outputs
+from stages.runtime.identity import md5, outputs
 from tests.clones import run
 from tests.stages.answers import Answers
 

@@ -11,9 +11,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from stages.evaluate import backtest_rows, baseline_scores, refit_score
-from stages.modeling.metrics import HIGHER_IS_BETTER, fold_scores
+from stages.modeling.metrics import fold_scores
 from stages.modeling.pipeline import predict_scores
 from stages.projects._base import Project, load_project
+from stages.runtime.metric_names import HIGHER_IS_BETTER
 from stages.summary import main as summarise
 from tests.samples import records
 

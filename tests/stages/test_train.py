@@ -13,9 +13,9 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from stages.modeling.metrics import HIGHER_IS_BETTER
 from stages.modeling.pipeline import predict_scores
 from stages.projects._base import Project, load_project
+from stages.runtime.metric_names import HIGHER_IS_BETTER
 from stages.train import fit_classifier, main
 from tests.samples import QUICK, raw_rows, records, settings, write_params
 

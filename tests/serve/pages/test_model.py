@@ -17,8 +17,8 @@ from serve.pages.plots import DRAWN, charts, read_csv
 from serve.pages.quality import candidates, importance, learning, segments
 from serve.pages.regressor_plots import coverage, predicted_actual, residuals
 from serve.pages.site import between, metric, words
-from stages.explanation.card import TITLES
 from stages.projects._base import Project, load_project
+from stages.runtime.metric_names import TITLES
 from tests.samples import DAG
 from tests.serve.conftest import Client, Serve
 from tests.serve.models.test_history import promoted, write_ledger

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from stages.explanation.card import TITLES, metric_text, model_card, table
+from stages.explanation.card import model_card, table
 from stages.projects._base import Project
+from stages.runtime.metric_names import TITLES, metric_text
 
 
 def material(folder: Path, name: str) -> list[dict[str, Any]]:

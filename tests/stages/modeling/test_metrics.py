@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from stages.modeling.metrics import (
-    HIGHER_IS_BETTER,
     Scores,
     bootstrap,
     classification_metrics,
@@ -19,6 +18,7 @@ from stages.modeling.metrics import (
     regression_metrics,
     roc_auc,
 )
+from stages.runtime.metric_names import HIGHER_IS_BETTER
 
 Labelled = tuple[np.ndarray, np.ndarray]
 Valued = tuple[np.ndarray, np.ndarray]

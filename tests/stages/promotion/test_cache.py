@@ -11,7 +11,8 @@ import fsspec
 import pytest
 
 from stages.core.cli import UserError
-from stages.promotion.cache import fetch_files, md5
+from stages.promotion.cache import fetch_files
+from stages.runtime.identity import md5
 from tests.conftest import S3Server
 
 CONTENT = {"models/boston/model.joblib": b"model", "reports/boston/card.md": b"card"}

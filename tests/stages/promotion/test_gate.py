@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from stages.core.cli import UserError
-from stages.modeling.metrics import HIGHER_IS_BETTER, bootstrap, calibration_error, roc_auc
+from stages.modeling.metrics import bootstrap, calibration_error, roc_auc
 from stages.projects._base import load_project
 from stages.promotion.gate import (
     Artifact,
@@ -29,6 +29,7 @@ from stages.promotion.gate import (
     listed,
 )
 from stages.promotion.settings import Promote
+from stages.runtime.metric_names import HIGHER_IS_BETTER
 
 BANK, CARS, BOSTON = (load_project(name) for name in ("bankchurn", "carvision", "boston"))
 WORSE = Comparison("roc_auc", 0.861, 0.883, -0.022, -0.031, -0.013, 0.975, 0.0, 1500, 0)

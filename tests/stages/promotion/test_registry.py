@@ -11,9 +11,8 @@ import yaml
 
 from stages.core.cli import UserError
 from stages.promotion import registry
-from stages.promotion.cache import md5
 from stages.promotion.registry import Version, git
-from stages.runtime.identity import model_files, model_hash, outputs
+from stages.runtime.identity import md5, model_files, model_hash, outputs
 
 Revisions = tuple[str, str]
 TEST_ROWS = Path("data/sixth/test.parquet")

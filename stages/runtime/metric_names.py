@@ -1,0 +1,42 @@
+"""What metrics are called, which of them are better when higher, and how they are written for people."""
+
+from __future__ import annotations
+
+HIGHER_IS_BETTER = frozenset(
+    {"roc_auc", "pr_auc", "accuracy", "f1", "precision", "recall", "mcc", "precision_top10", "lift_top10", "r2"}
+)
+TITLES = {
+    "roc_auc": "ROC-AUC",
+    "pr_auc": "PR-AUC",
+    "accuracy": "Accuracy",
+    "f1": "F1",
+    "precision": "Precision",
+    "recall": "Recall",
+    "mcc": "MCC",
+    "brier": "Brier score",
+    "log_loss": "Log-loss",
+    "ece": "Calibration error (ECE)",
+    "precision_top10": "Precision in the top 10 %",
+    "lift_top10": "Lift in the top 10 %",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "median_ape": "Median absolute percentage error",
+    "mape": "Mean absolute percentage error",
+    "smape": "Symmetric MAPE",
+    "r2": "R²",
+    "interval_coverage": "Interval coverage",
+    "interval_width": "Mean interval width",
+}
+SHARES = {"median_ape", "mape", "smape", "interval_coverage"}
+AMOUNTS = {"rmse", "mae", "interval_width"}
+
+
+def metric_text(name: str, value: float | None, unit: str = "") -> str:
+    """A metric for people: shares in per cent, amounts with their unit."""
+    if value is None:
+        return "-"
+    if name in SHARES:
+        return f"{value:.1%}"
+    if name in AMOUNTS:
+        return f"{value:,.0f} {unit}" if abs(value) >= 1000 else f"{value:.3g} {unit}"
+    return f"{value:.3f}"
