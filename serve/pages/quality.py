@@ -1,5 +1,4 @@
-"""The charts of how good a model is, where it is not, and what it rests on, from its reports."""from stages.runtime.metric_names import AMOUNTS, HIGHER_IS_BETTER, TITLES
-
+"""The charts of how good a model is, where it is not, and what it rests on, from its reports."""
 
 from __future__ import annotations
 
@@ -8,6 +7,7 @@ from typing import Any
 from serve.models.loader import Model
 from serve.pages.site import between, metric, number, words
 from serve.pages.specs import Chart, Rows, axis, bars, intervals, line
+from stages.runtime.metric_names import AMOUNTS, HIGHER_IS_BETTER, TITLES
 
 SHOWN = 15  # of the most important features, and of the worst segments
 

@@ -33,7 +33,7 @@ class Train(Block):
     calibration: Literal["none", "sigmoid", "isotonic"] = "none"
     threshold: Threshold = Threshold(goal="f1")
     coverage: Share = 0.9
-    estimators: dict[str, Settings] = Field({})
+    estimators: dict[str, Settings] = Field(default={})
 
     @model_validator(mode="before")
     @classmethod

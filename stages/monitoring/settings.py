@@ -38,7 +38,7 @@ class Drift(Block):
     min_rows: Annotated[int, Field(ge=30)] = 100
     sample: Annotated[int, Field(ge=1_000)] = 50_000
     max_gaps: Share = 0.2
-    retrain_on: list[Evidence] = Field(["columns", "joint", "loss", "bias", "pattern"])
+    retrain_on: list[Evidence] = Field(default=["columns", "joint", "loss", "bias", "pattern"])
     alpha: DriftAlpha = DriftAlpha()
     distance: Share = 0.05
     spread: Annotated[float, Field(gt=1)] = 1.08

@@ -17,7 +17,7 @@ class Promote(Block):
     than they promise; `latency_ms` the median time of one row.
     """
 
-    floors: dict[str, float] = Field({})
+    floors: dict[str, float] = Field(default={})
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.975
     fairness_margin: Annotated[float, Field(ge=0, le=1)] = 0.05

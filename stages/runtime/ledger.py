@@ -1,4 +1,4 @@
-"""Reading the ledger of a project: every decision about its models and why it was taken, one JSON object a line, kept in Git.
+"""Reading the ledger of a project: every decision about its models and the reason, one JSON object a line, kept in Git.
 
 An entry has `time`, `event`, `by` and `reason` (one paragraph of plain words), and what its event is about:
 

@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from serve.api.documentation import example_row
 from stages.projects._base import load_project
 
 PORT = 8765
@@ -121,7 +120,7 @@ def show(what: str, measured: Measured, rows: int = 1, note: str = "") -> None:
 def main() -> None:
     if shutil.which("wrk") is None:
         sys.exit("wrk is needed: apt-get install wrk")
-    row = example_row(load_project("bankchurn"))
+    row = load_project("bankchurn").example_row
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "bare_echo.py").write_text(ECHO)
@@ -146,7 +145,7 @@ def main() -> None:
                 found = load("/v1/bankchurn/predict", row, connections, folder)
                 show(f"predict, log on, {connections} connections", found)
             for project in ("bankchurn", "carvision", "telecom", "boston", "realestate"):
-                example = example_row(load_project(project))
+                example = load_project(project).example_row
                 show(f"explain {project}", load(f"/v1/{project}/explain", example, 8, folder))
                 show(f"predict {project}, log on, 32 connections", load(f"/v1/{project}/predict", example, 32, folder))
 

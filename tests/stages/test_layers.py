@@ -74,7 +74,7 @@ def test_no_module_imports_what_is_above_it() -> None:
     [
         ("stages/core/files.py", "from stages.promotion import gate", "core is not above promotion"),
         ("stages/core/files.py", "def f():\n    import stages.modeling.metrics", "core is not above modeling"),
-        ("stages/evaluation/curves.py", "from stages.explanation.card import x", "evaluation is not above explanation"
+        ("stages/evaluation/curves.py", "from stages.explanation.card import x", "evaluation is not above explanation"),
         ("stages/monitoring/check.py", "from stages.score import x", "nobody imports a script"),
         ("stages/promote.py", "from stages import deploy", "nobody imports a script"),
         ("stages/drift.py", "from serve.log import tables", "stages never imports serve"),

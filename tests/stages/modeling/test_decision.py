@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.modeling.decision import choose_threshold, conformal_radius, interval_bounds
+from stages.modeling.decision import choose_threshold, conformal_radius
 from stages.modeling.settings import Threshold
+from stages.runtime.intervals import interval_bounds
 
 rows = st.lists(st.tuples(st.integers(0, 1), st.integers(1, 19)), min_size=2, max_size=40).filter(
     lambda drawn: any(label for label, _ in drawn)
