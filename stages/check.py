@@ -1,14 +1,13 @@
-"""Checks all projects and the whole of params.yaml, including the blocks that no stage of the DAG reads. Writes nothing.
+"""Checks all projects, their entries in dvc.yaml and the whole of params.yaml, including the blocks that no stage of the DAG
+reads. Writes nothing.
 
 python -m stages.check
 """
 
 from __future__ import annotations
 
-import sys
-
-from stages.core.cli import UserError
-from stages.projects._base import project_names
+from stages.core.cli import run
+from stages.projects import project_names
 
 
 def main() -> None:
@@ -19,7 +18,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"check: {error}")
+    run(main, takes_project=False)

@@ -14,17 +14,17 @@ from stages.core.cli import UserError
 from stages.core.files import Paths, read_json, sha256
 from stages.core.schema import coerce, to_frame
 from stages.deploy import lying
-from stages.evaluate import score
+from stages.evaluation.scores import score
 from stages.modeling.metrics import bootstrap, interval
 from stages.monitoring.batch import one_of_each
 from stages.monitoring.tests_of_drift import encode, pattern_test
 from stages.projects._base import Columns, Project, columns_of, load_project
+from stages.runtime.population import shift_index, summarised
 
 REFERENCE_ROWS = 10_000  # training rows compared with at most
 RESAMPLES = 200
 MEASURED_ROWS = 10_000  # rows at most that an interval is resampled from
 ROBUST = 2.0  # standard deviations, by the median, beyond which a residual counts no more
-BINS = 10
 
 
 @dataclass(frozen=True)
@@ -180,11 +180,5 @@ def expect(project: Project, manifest: dict[str, Any], scores: np.ndarray, seed:
 
 
 def stability(reference: np.ndarray, batch: np.ndarray) -> float:
-    """Population stability index over tenths of the reference; above 0.25 is commonly called a large shift."""
-    edges = np.unique(np.quantile(reference, np.linspace(0, 1, BINS + 1)[1:-1]))
-    usual, now = (
-        (np.bincount(np.searchsorted(edges, side, side="right"), minlength=len(edges) + 1) + 0.5)
-        / (len(side) + len(edges) / 2)
-        for side in (reference, batch)
-    )
-    return float(np.sum((now - usual) * np.log(now / usual)))
+    """Population stability index of a batch's scores, as the server measures it; above 0.25 is commonly a large shift."""
+    return shift_index(summarised(reference), batch, len(reference))

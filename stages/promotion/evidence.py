@@ -21,7 +21,7 @@ from stages.core.schema import coerce, to_frame
 from stages.evaluation.scores import score
 from stages.evaluation.segments import MIN_ROWS, fairness
 from stages.evaluation.settings import Evaluate
-from stages.export import largest_difference
+from stages.exporting.proof import largest_difference
 from stages.modeling.metrics import bootstrap
 from stages.modeling.pipeline import predict_scores
 from stages.projects._base import Project, columns_of

@@ -13,11 +13,11 @@ import numpy as np
 from scipy.stats import norm, t
 
 from stages.core.cli import UserError
-from stages.export import TOLERANCE
 from stages.modeling.metrics import ECE_BINS, calibration_bins
 from stages.projects._base import Project
 from stages.promotion.settings import Promote
 from stages.runtime.metric_names import AMOUNTS, HIGHER_IS_BETTER, TITLES, metric_text
+from stages.runtime.probe import TOLERANCE
 
 ALPHA = 0.05  # the p-value below which a model beats the baseline
 SIGMAS = 1.96  # standard deviations on either side that hold 95 % of a normal distribution

@@ -20,7 +20,7 @@ SLICE = 512  # rows scored at once, so that memory stays small and short request
 
 
 class Encoder:
-    """The plan of `stages.export.encoder_plan`: features to a float64 matrix."""
+    """The plan of `stages.exporting.plan.encoder_plan`: features to a float64 matrix."""
 
     def __init__(self, plan: list[dict[str, Any]]) -> None:
         self.steps: list[Callable[[Columns, np.ndarray], None]] = []

@@ -1,7 +1,6 @@
 """Exact SHAP values of tree ensembles, from exported tables alone.
 
-Needs NumPy; the tables are made by the pipeline from the fitted estimator, which is only looked at here, so that
-scikit-learn is not imported.
+Needs NumPy alone; `stages.exporting.explainer` makes the tables from the fitted estimator.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -203,63 +201,3 @@ class _Block:
             difference.sum(axis=0, out=added[level.at])
         added *= factor
         return added
-
-
-def tree_table(estimator: Any) -> Table | None:
-    """The trees of an ensemble; None for an estimator that is none. A leaf has feature -1 and its value for a number; a
-    split's number is the value up to which a row goes left.
-    """
-    kind = type(estimator).__name__
-    if kind.startswith("HistGradientBoosting"):
-        nodes = [predictor.nodes for step in estimator._predictors for predictor in step]
-        if any(tree["is_categorical"].any() for tree in nodes):
-            return None
-        offset = float(np.ravel(estimator._baseline_prediction)[0])
-        return _joined([_hist_tree(tree) for tree in nodes], offset, rounded=False)
-    if kind.startswith("GradientBoosting"):
-        rate = estimator.learning_rate
-        trees = [_sklearn_tree(tree.tree_, tree.tree_.value[:, 0, 0] * rate) for tree in estimator.estimators_[:, 0]]
-        offset = float(estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_)))[0, 0])
-        return _joined(trees, offset, rounded=True)
-    if kind.startswith(("RandomForest", "ExtraTrees")):
-        values = [tree.tree_.value[:, 0] for tree in estimator.estimators_]
-        if hasattr(estimator, "classes_"):
-            leaves = [value[:, 1] / value.sum(axis=1) for value in values]
-        else:
-            leaves = [value[:, 0] for value in values]
-        pairs = zip(estimator.estimators_, leaves, strict=True)
-        return _joined([_sklearn_tree(tree.tree_, value / len(values)) for tree, value in pairs], 0.0, rounded=True)
-    return None
-
-
-def _hist_tree(nodes: np.ndarray) -> Table:
-    leaf = nodes["is_leaf"].astype(bool)
-    return {
-        "feature": np.where(leaf, -1, nodes["feature_idx"]),
-        "number": np.where(leaf, nodes["value"], nodes["num_threshold"]),
-        "missing_left": nodes["missing_go_to_left"].astype(bool),
-        "left": nodes["left"].astype(np.int32),
-        "right": nodes["right"].astype(np.int32),
-        "cover": nodes["count"].astype(np.uint32),
-    }
-
-
-def _sklearn_tree(tree: Any, values: np.ndarray) -> Table:
-    leaf = tree.children_left == -1
-    return {
-        "feature": np.where(leaf, -1, tree.feature),
-        "number": np.where(leaf, values, tree.threshold),
-        "missing_left": tree.missing_go_to_left.astype(bool),
-        "left": np.maximum(tree.children_left, 0).astype(np.int32),
-        "right": np.maximum(tree.children_right, 0).astype(np.int32),
-        "cover": tree.weighted_n_node_samples,
-    }
-
-
-def _joined(trees: list[Table], offset: float, *, rounded: bool) -> Table:
-    starts = np.cumsum([0, *(len(tree["feature"]) for tree in trees)])[:-1].astype(np.int32)
-    for tree, start in zip(trees, starts, strict=True):
-        tree["left"], tree["right"] = tree["left"] + start, tree["right"] + start
-    table = {key: np.concatenate([tree[key] for tree in trees]) for key in trees[0]}
-    table["feature"] = table["feature"].astype(np.int16)
-    return {**table, "roots": starts, "offset": np.array(offset), "rounded": np.array(rounded)}

@@ -24,15 +24,15 @@ from stages.core.files import Paths
 from stages.core.params import load_block
 from stages.core.schema import coerce
 from stages.drift import check
-from stages.ingest import sift
+from stages.intake.sift import sift
 from stages.modeling.metrics import fold_scores
+from stages.modeling.scoring import load_scorer
 from stages.monitoring.batch import Batch, checked_columns, gather
 from stages.monitoring.quality import is_measured
 from stages.monitoring.reference import Live, load_live
 from stages.monitoring.settings import Drift
 from stages.projects._base import Project, project_names
 from stages.runtime.metric_names import HIGHER_IS_BETTER
-from stages.score import load_scorer
 
 UNITS = (1.609, 1 / 1.609, 10.764, 1 / 10.764, 2.54, 1 / 2.54, 1000, 0.001)
 CONCEPT = ("concept, all rows part of the way", "concept, part of the rows all the way")

@@ -25,11 +25,11 @@ import numpy as np
 import pandas as pd
 
 from stages.core.params import load_seed, read_params
-from stages.evaluate import score
+from stages.evaluation.scores import score
+from stages.intake.split import draw_keys, split_rows
 from stages.modeling.metrics import bootstrap
 from stages.modeling.pipeline import RowFeatures, build_model, predict_scores
 from stages.modeling.settings import Train
-from stages.prepare import draw_keys, split_rows
 from stages.projects._base import Project, load_project
 from stages.promotion.gate import compare
 from stages.review.workspace import Params

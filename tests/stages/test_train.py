@@ -7,17 +7,13 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import cross_val_predict
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline
 
 from stages.modeling.pipeline import predict_scores
-from stages.projects._base import Project, load_project
+from stages.projects._base import Project
 from stages.runtime.metric_names import HIGHER_IS_BETTER
-from stages.train import fit_classifier, main
-from tests.samples import QUICK, raw_rows, records, settings, write_params
+from stages.train import main
+from tests.samples import QUICK, raw_rows, records, write_params
 
 
 def test_the_model_is_one_pipeline_from_raw_rows_to_predictions(project: Project, finished: Path) -> None:
@@ -77,22 +73,3 @@ def test_best_takes_the_first_of_the_leaderboard_and_a_second_run_gives_the_same
     assert runs[0] == runs[1]
     manifest = json.loads(Path(f"models/{name}/manifest.json").read_text())
     assert manifest["estimator"] == json.loads(Path(f"reports/{name}/leaderboard.json").read_text())[0]["candidate"]
-
-
-def test_the_threshold_follows_the_goal() -> None:
-    project = load_project("bankchurn")
-    frame = records(project, 400)
-    features = frame[["Age", "Balance", "CreditScore"]]
-    target = frame["Exited"].to_numpy()
-    model = make_pipeline(StandardScaler(), LogisticRegression())
-    unseen = cross_val_predict(model, features, target, method="predict_proba")[:, 1]
-    thresholds = []
-    for ratio in (0.3, 3.0):
-        train = settings(calibration="isotonic", threshold={"goal": "cost", "cost_ratio": ratio})
-        fitted, probabilities, decision = fit_classifier(model, features, target, unseen, train, seed=0)
-        assert roc_auc_score(target, probabilities) > 0.5
-        np.testing.assert_array_equal(
-            fitted.predict(features), fitted.predict_proba(features)[:, 1] >= decision["threshold"]
-        )
-        thresholds.append(decision["threshold"])
-    assert thresholds[0] > thresholds[1]

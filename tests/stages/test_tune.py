@@ -24,7 +24,7 @@ from stages.runtime.identity import outputs
 from stages.tune import main
 from tests.clones import run
 from tests.samples import ROOT, records, write_params
-from tests.stages.modeling.test_crossval import cluster
+from tests.stages.modeling.test_parallel import cluster
 from tests.stages.test_dag import clone, reproduced  # noqa: F401 - fixtures
 
 SPACE: dict[str, Any] = {
