@@ -71,7 +71,7 @@ def test_what_comes_first_can_refuse_before_the_command_runs(monkeypatch: pytest
 SCRIPTS = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
 HEAVY = {
     "dvc", "dvclive", "evidently", "fairlearn", "imblearn", "joblib", "numpy", "onnx", "onnxruntime", "optuna", "pandas",
-    "pyarrow", "pydantic", "scipy", "shap", "sklearn",
+    "pyarrow", "scipy", "shap", "sklearn",
 }  # fmt: skip
 
 
