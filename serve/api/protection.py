@@ -1,14 +1,10 @@
-"""Who may call, and how often.
-
-`python -m serve.api.protection` makes an API key and prints it with the hash that goes into SERVE_API_KEYS.
-"""
+"""Who may call, and how often."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import math
-import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -137,8 +133,3 @@ async def require_admin(connection: Connection, handler: BaseRouteHandler) -> No
             "The admin token is needed in the header `Authorization: Bearer ...`.",
             headers={"WWW-Authenticate": 'Bearer realm="veritable"'},
         )
-
-
-if __name__ == "__main__":
-    new = secrets.token_urlsafe(32)
-    print(f"key   {new}\nhash  {digest(new)}")

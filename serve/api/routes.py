@@ -10,14 +10,14 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, Parameter
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from serve.api.messages import FeedbackKept, Logged, Page
-from serve.api.problems import MEDIA_TYPE, FieldError, Problem, ProblemError
+from serve.api.messages import FeedbackKept, Logged, Page, logged, logged_page, read_feedback
+from serve.api.problems import MEDIA_TYPE, Problem, ProblemError
 from serve.api.protection import require_admin
 from serve.api.telemetry import request_id
 from serve.models.answers import Classified, Explained, Valued
+from serve.models.errors import FieldError, wrong_fields
 from serve.models.history import History
 from serve.models.loader import LoadError, Model
-from serve.models.rows import wrong_fields
 from serve.models.stability import Drift
 from serve.service import Service
 from stages.projects._base import Project
@@ -95,7 +95,7 @@ async def read_body(request: Call) -> bytes:
 
 
 def read_threshold(request: Call) -> float | None:
-    """The threshold in the query; ProblemError 422 for what is no probability. Read here because Litestar takes as long to
+    """The threshold in the query; InvalidInputError for what is no probability. Read here because Litestar takes as long to
     look for a parameter that is hardly ever there as the model to predict.
     """
     if not request.scope["query_string"]:
@@ -123,7 +123,7 @@ def answered(body: Any) -> dict[int, ResponseSpec]:
     return {200: ResponseSpec(body, description="The answer", generate_examples=False)}
 
 
-def describe(service: Service, project: Project, *, whole: bool) -> ProjectInfo:
+def project_info(service: Service, project: Project, *, whole: bool) -> ProjectInfo:
     """What is known of a project; `whole` with the manifest and all metrics."""
     name = project.name
     answerer = service.active.get(name)
@@ -176,12 +176,13 @@ def project_router(project: Project, service: Service) -> Router:
 
     @post("/feedback", status_code=200, responses=BODY_PROBLEMS | problems(404), summary="Report the true outcome")
     async def feedback(request: Call) -> FeedbackKept:
-        body = await read_body(request)
-        return await service.feedback(name, service.read_feedback(body, project))
+        given = read_feedback(await read_body(request), project)
+        reported = await service.feedback(name, given.prediction_id, given.outcome)
+        return FeedbackKept(given.prediction_id, given.outcome, corrections=len(reported) - 1)
 
     @get("/", responses=problems(), summary=f"{project.title}: what serves")
     async def detail() -> ProjectInfo:
-        return describe(service, project, whole=True)
+        return project_info(service, project, whole=True)
 
     @get("/card", media_type="text/markdown", responses=problems(404), summary="The model card, as Markdown")
     async def card() -> str:
@@ -200,7 +201,7 @@ def project_router(project: Project, service: Service) -> Router:
 
     @get("/predictions", responses=problems(422), summary="Logged predictions, newest first")
     async def predictions(limit: Limit = 50, after: After = None) -> Page:
-        return await service.page(name, limit, after)
+        return logged_page(await service.page(name, limit, after), limit)
 
     @post(
         "/reload", status_code=200, guards=[require_admin], responses=problems(403, 409), summary="Load what is checked out"
@@ -210,7 +211,7 @@ def project_router(project: Project, service: Service) -> Router:
             await service.load(name)
         except LoadError as error:
             raise ProblemError(409, f"{error}. What served before still serves.") from None
-        return describe(service, project, whole=False)
+        return project_info(service, project, whole=False)
 
     handlers: list[BaseRouteHandler] = [
         predict, predict_batch, explain, feedback, detail, card, history, drift, predictions, reload,
@@ -223,7 +224,7 @@ def server_routes(service: Service, projects: list[Project]) -> list[BaseRouteHa
 
     @get("/projects", responses=problems(), summary="The projects and what serves them")
     async def list_projects() -> list[ProjectInfo]:
-        return [describe(service, project, whole=False) for project in projects]
+        return [project_info(service, project, whole=False) for project in projects]
 
     @post(
         "/reload",
@@ -241,11 +242,11 @@ def server_routes(service: Service, projects: list[Project]) -> list[BaseRouteHa
                 failed.append(f"{project.name}: {error}")
         if failed:
             raise ProblemError(409, f"{'; '.join(failed)}. What served before still serves; the others were reloaded.")
-        return [describe(service, project, whole=False) for project in projects]
+        return [project_info(service, project, whole=False) for project in projects]
 
     @get("/predictions/{prediction_id:str}", responses=problems(404), summary="One logged prediction")
     async def one_prediction(prediction_id: FromPath[str]) -> Logged:
-        return await service.prediction(prediction_id)
+        return logged(*await service.prediction(prediction_id))
 
     @delete(
         "/predictions/{prediction_id:str}", status_code=204, guards=[require_admin], responses=problems(403, 404),
@@ -283,6 +284,6 @@ def status_routes(service: Service) -> list[BaseRouteHandler]:
 
     @get("/metrics", media_type="text/plain; version=0.0.4", tags=["Server"], summary="Prometheus metrics")
     async def metrics() -> bytes:
-        return service.render_metrics()
+        return service.metrics.render(service.log.stats() if service.settings.log else None)
 
     return [health, ready, metrics]

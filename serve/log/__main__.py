@@ -47,9 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows, outcomes = asyncio.run(dump(project, given.hours, given.output, given.database or default_database()))
     except DumpError as error:
         sys.exit(f"{project.name}: {error}")
-    print(
-        f"{given.output}: {rows:,} prediction{'' if rows == 1 else 's'} of the last {given.hours:g} hours, {outcomes:,} with an outcome"
-    )
+    made = f"{rows:,} prediction{'' if rows == 1 else 's'} of the last {given.hours:g} hours"
+    print(f"{given.output}: {made}, {outcomes:,} with an outcome")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

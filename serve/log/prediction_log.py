@@ -30,10 +30,11 @@ from msgspec import Struct
 from sqlalchemy import Executable, delete, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from serve.ids import new_id
 from serve.log.queries import LogQueries, canonical, history_of, to_feedback
 from serve.log.spill import Spill
 from serve.log.store import ERRORS, DownError, RefusedError, connect, reason
-from serve.log.tables import Entry, Feedback, Outcome, Recent, feedback, microseconds, new_id, predictions
+from serve.log.tables import Entry, Feedback, Outcome, Recent, feedback, microseconds, predictions
 
 __all__ = ["Entry", "Feedback", "Outcome", "Overloaded", "PredictionLog", "Recent", "Stats", "Unavailable", "new_id"]
 

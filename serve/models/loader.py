@@ -12,21 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import yaml
 
 from serve.models.fallback import PipelineScorer
-from serve.models.history import read_ledger, version_of
+from serve.models.history import read_history, version_of
 from serve.models.rows import RowCodec
 from serve.settings import Settings
 from stages.projects._base import Columns, Project, load_project
 from stages.runtime.identity import md5, model_files, model_hash, outputs
 from stages.runtime.population import Population
+from stages.runtime.probe import agrees
 from stages.runtime.scorer import Scorer
 from stages.runtime.shapley import Explainer
 
 FILES = ("manifest.json", "plan.json", "population.json", "scorer.onnx", "explainer.npz")
-TOLERANCE = 1e-9
 SLOW = 0.002  # seconds; a longer explanation is worked out in a thread, so that predictions need not wait for it
 
 
@@ -79,7 +78,7 @@ def read_model(project: Project, folder: Path, settings: Settings) -> Model:
     verify(content, expected, folder)
     identity = model_hash(expected)
     try:
-        version, stage = version_of(read_ledger(settings.root, project.name), identity)
+        version, stage = version_of(read_history(project.name, settings.root), identity)
     except ValueError:  # the history says what is wrong with it; predicting needs none
         version = stage = None
     manifest, plan = json.loads(content["manifest.json"]), json.loads(content["plan.json"])
@@ -170,7 +169,7 @@ def try_probe(codec: RowCodec, scorer: Scorer | PipelineScorer, probe: dict[str,
     """The columns of a known row; LoadError unless it gets the score that the pipeline gave it. Warms the scorer up."""
     columns = codec.columns([codec.read_row(json.dumps(probe["row"]).encode())])
     found = float(scorer.score(columns)[0])
-    if not np.isclose(found, probe["score"], rtol=TOLERANCE, atol=0):
+    if not agrees(found, probe["score"]):
         raise LoadError(f"{folder}: scores a known row {found!r} instead of {probe['score']!r}")
     return columns
 

@@ -48,13 +48,13 @@ class Report(NamedTuple):
     page: Path | None
 
 
-def read_reports(folder: Path) -> list[Report]:
+def read_drift_reports(folder: Path) -> list[Report]:
     """The latest reports in a folder, the newest first."""
     paths = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [read_report(path) for path in paths[:SHOWN]]
+    return [read_drift_report(path) for path in paths[:SHOWN]]
 
 
-def read_report(path: Path) -> Report:
+def read_drift_report(path: Path) -> Report:
     """A report; one that is no JSON says so."""
     try:
         found: Any = json.loads(path.read_bytes())

@@ -12,10 +12,11 @@ from litestar.response import Template
 
 from serve.models.history import Event
 from serve.models.loader import Model
+from serve.pages.charts.quality import better, named
+from serve.pages.charts.specs import RULE, Chart, axis
+from serve.pages.format import between, metric, moment, words
 from serve.pages.ledger import VERDICTS, challenger_of, commit_links, is_commit, ledger_of
-from serve.pages.quality import better, named
-from serve.pages.site import Area, Site, Tab, between, metric, moment, words
-from serve.pages.specs import RULE, Chart, axis
+from serve.pages.site import Area, Site, Tab
 from stages.projects._base import Project
 
 SHOWN = 50  # decisions on a page

@@ -63,7 +63,7 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
     path = site.service.settings.root / "reports" / project.name / "market.json"
 
     async def market() -> Market:
-        found: Market | None = await site.once(project, "market", lambda model: read_market(path))
+        found: Market | None = await site.cached_per_model(project, "market", lambda model: read_market(path))
         if found is None:
             raise ProblemError(404, f"{project.title} has no market data: run `dvc repro explain@{project.name}`.")
         return found

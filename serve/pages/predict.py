@@ -68,7 +68,7 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
     @get("/predict")
     async def predict() -> Template:
         samples = await site.report(project, SAMPLES)
-        fields = await site.once(project, "form", lambda model: form_fields(model, read_plan(plan)))
+        fields = await site.cached_per_model(project, "form", lambda model: form_fields(model, read_plan(plan)))
         data = script_data(site.model(project), fields, samples, settings.max_batch)
         return site.page(
             "predict.html", project, "predict", fields=fields, example=project.example_row, data=data, sampled=bool(samples)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from serve.pages.charts.specs import Chart, Rows, Spec, axis
 from serve.pages.form import choice_text
-from serve.pages.site import number, percent
-from serve.pages.specs import Chart, Rows, Spec, axis
+from serve.pages.format import count, number, percent, signed
 from stages.projects._base import Column, Project, columns_of
 
 RARE = 0.005  # a text without a value of this share is nearly a name: a list of its values would tell nothing
@@ -35,9 +35,9 @@ def column_card(column: Column, entry: dict[str, Any], project: Project) -> dict
     ]
     words = [] if column.choices else spread(entry, column.unit)
     if frequent and frequent[0]["share"] < RARE and column.kind == "text":
-        frequent, words = [], [f"{entry['distinct']:,} different values, each in less than {percent(RARE)}"]
+        frequent, words = [], [f"{count(entry['distinct'])} different values, each in less than {percent(RARE)}"]
     elif frequent and (rest := entry["distinct"] - len(frequent)):
-        frequent.append({"label": f"{rest:,} others", "share": 1 - sum(item["share"] for item in frequent)})
+        frequent.append({"label": f"{count(rest)} others", "share": 1 - sum(item["share"] for item in frequent)})
     is_input, is_target = column.name in project.row.model_fields, column.name == project.target
     return {
         "title": column.title,
@@ -120,11 +120,6 @@ def correlations(found: dict[str, Any], project: Project) -> Chart | None:
         ["Column", *titles],
         [[title, *map(signed, line)] for title, line in zip(titles, matrix, strict=True)],
     )
-
-
-def signed(value: float | None) -> str:
-    """A correlation with two decimals."""
-    return "–" if value is None else f"{value:.2f}".replace("-", "−")
 
 
 def heat_map(titles: list[str], matrix: list[list[float | None]]) -> Spec:

@@ -121,8 +121,8 @@ def test_only_the_last_hours_of_one_project_are_written(sqlite_url: str, tmp_pat
         entries.append(entry(id=identifier, project=project, time=time, input=json.dumps({"minutes": float(number)})))
     fill(sqlite_url, tmp_path, *entries)
     output = tmp_path / "batch.csv"
-    for hours, expected in (("24", ["1.0", "3.0"]), ("48", ["0.0", "1.0", "3.0"]), ("0.5", ["3.0"])):
-        dump("telecom", output, sqlite_url, "--hours", hours)
+    for span, expected in (("24", ["1.0", "3.0"]), ("48", ["0.0", "1.0", "3.0"]), ("0.5", ["3.0"])):
+        dump("telecom", output, sqlite_url, "--hours", span)
         with output.open(newline="") as file:
             assert [row["minutes"] for row in csv.DictReader(file)] == expected
     assert "3 predictions of the last 48 hours, 0 with an outcome" in capsys.readouterr().out

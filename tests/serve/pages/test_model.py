@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from serve.pages.card import card_html
-from serve.pages.classifier_plots import calibration, confusion, roc, scores
-from serve.pages.plots import DRAWN, charts, read_csv
-from serve.pages.quality import candidates, importance, learning, segments
-from serve.pages.regressor_plots import coverage, predicted_actual, residuals
-from serve.pages.site import between, metric, words
+from serve.pages.charts.classifier import calibration, confusion, roc, scores
+from serve.pages.charts.files import DRAWN, charts, read_csv
+from serve.pages.charts.quality import candidates, importance, learning, segments
+from serve.pages.charts.regressor import coverage, predicted_actual, residuals
+from serve.pages.format import between, metric, words
 from stages.projects._base import Project, load_project
 from stages.runtime.metric_names import TITLES
 from tests.samples import DAG
@@ -62,7 +62,7 @@ def test_the_page_shows_every_metric_with_its_interval_and_draws_every_plot(
         name.replace("_", "-") for name in DRAWN if (checkout / "reports" / project.name / f"plots/{name}.csv").exists()
     ]
     assert len(kinds) == 5
-    assert figures >= {"standing", "candidates", "learning", "importance", *kinds}
+    assert figures >= {"comparison", "candidates", "learning", "importance", *kinds}
     assert "What it is for, and not for" in text  # the model card
 
 

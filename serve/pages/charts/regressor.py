@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from serve.models.loader import Model
-from serve.pages.site import number, percent
-from serve.pages.specs import SHARE, Chart, Rows, axis, diagonal, level, line, near, scatter
+from serve.pages.charts.specs import SHARE, Chart, Rows, axis, diagonal, level, line, near, scatter
+from serve.pages.format import number, percent
 
 DOTS = 600  # of a scatter plot; more make the page slow and show nothing new
 

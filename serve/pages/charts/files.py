@@ -7,20 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from serve.models.loader import Model
-from serve.pages import classifier_plots, regressor_plots
-from serve.pages.specs import Chart, Rows
+from serve.pages.charts import classifier, regressor
+from serve.pages.charts.specs import Chart, Rows
 
 DRAWN: dict[str, Callable[[Rows, Model], Chart]] = {
-    "roc": classifier_plots.roc,
-    "precision_recall": classifier_plots.precision_recall,
-    "calibration": classifier_plots.calibration,
-    "confusion": classifier_plots.confusion,
-    "scores": classifier_plots.scores,
-    "predicted_actual": regressor_plots.predicted_actual,
-    "residuals": regressor_plots.residuals,
-    "coverage": regressor_plots.coverage,
-    "error_by_size": regressor_plots.error_by_size,
-    "error_distribution": regressor_plots.error_distribution,
+    "roc": classifier.roc,
+    "precision_recall": classifier.precision_recall,
+    "calibration": classifier.calibration,
+    "confusion": classifier.confusion,
+    "scores": classifier.scores,
+    "predicted_actual": regressor.predicted_actual,
+    "residuals": regressor.residuals,
+    "coverage": regressor.coverage,
+    "error_by_size": regressor.error_by_size,
+    "error_distribution": regressor.error_distribution,
 }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from serve.models.stability import LARGE, MODERATE, Drift
-from serve.pages.reading import Beside, Traffic
-from serve.pages.site import number, percent
-from serve.pages.specs import DASHED, Chart, Rows, Spec, axis
+from serve.pages.charts.specs import DASHED, Chart, Rows, Spec, axis
+from serve.pages.format import number, percent
+from serve.pages.traffic import BinShares, Traffic
 
 HOUR = timedelta(hours=1)
 LEGEND = {"direction": "vertical"}  # beside one another the names do not fit on a phone
@@ -60,7 +60,7 @@ def latency(found: Traffic, window: str) -> Chart:
     )  # fmt: skip
 
 
-def distribution(found: Beside, title: str, unit: str = "") -> Chart:
+def distribution(found: BinShares, title: str, unit: str = "") -> Chart:
     """The training rows and the latest predictions by bin."""
     sides = (("training rows", found.trained), ("latest predictions", found.latest))
     values = [

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from serve.models.loader import Model
-from serve.pages.site import number, percent
-from serve.pages.specs import DASHED, SHARE, Chart, Rows, axis, diagonal, line, near
+from serve.pages.charts.specs import DASHED, SHARE, Chart, Rows, axis, diagonal, line, near
+from serve.pages.format import number, percent
 
 RATES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)  # at which a curve is read for its table
 

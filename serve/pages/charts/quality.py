@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from serve.models.loader import Model
-from serve.pages.site import between, metric, number, words
-from serve.pages.specs import Chart, Rows, axis, bars, intervals, line
+from serve.pages.charts.specs import Chart, Rows, axis, bars, intervals, line
+from serve.pages.format import between, metric, number, words
 from stages.runtime.metric_names import AMOUNTS, HIGHER_IS_BETTER, TITLES
 
 SHOWN = 15  # of the most important features, and of the worst segments
 
 
-def standing(model: Model, rival: dict[str, Any]) -> Chart | None:
+def comparison(model: Model, rival: dict[str, Any]) -> Chart | None:
     """The primary metric of the model, of its rival, and of not looking at the row."""
     name, unit = model.project.primary_metric, model.project.unit
     if name not in model.evaluation.get("metrics", {}):
@@ -23,7 +23,7 @@ def standing(model: Model, rival: dict[str, Any]) -> Chart | None:
         rows.append({"model": rival["version"], **rival["metrics"][name]})
     rows.append({"model": "without looking", "value": baseline, "low": baseline, "high": baseline})
     return Chart(
-        "standing", f"{words(name)}, with 95 % intervals ({better(name)})",
+        "comparison", f"{words(name)}, with 95 % intervals ({better(name)})",
         "; ".join(f"{row['model']}: {metric(row['value'], name, unit)}" for row in rows),
         intervals(rows, "model", named(name, unit)),
         ("Model", words(name), "95 % interval"),
