@@ -13,7 +13,7 @@ from litestar.response import Template
 from serve.models.history import Event
 from serve.models.loader import Model, read_report
 from serve.pages.card import card_html
-from serve.pages.charts.files import charts
+from serve.pages.charts.files import draw
 from serve.pages.charts.quality import candidates, comparison, importance, learning, segments
 from serve.pages.format import between, metric, words
 from serve.pages.ledger import about, ledger_of, promoted
@@ -54,8 +54,10 @@ def rival_of(events: list[Event], model: Model) -> dict[str, Any]:
 
 def quality(reports: Path, model: Model) -> dict[str, Any]:
     """What the page shows of a model's reports."""
+    drawn = draw(model, reports / "plots")
     return {
-        "charts": charts(model, reports / "plots"),
+        "charts": drawn.charts,
+        "outdated": drawn.outdated,
         "candidates": candidates(model, read_report(reports / "leaderboard.json", [])),
         "segments": segments(model),
         "importance": importance(read_report(reports / "importance.json", {})),
