@@ -12,7 +12,7 @@ _LOW = (1 << 30) - 1
 class _Ids:
     """UUIDv7 (RFC 9562, 6.2 method 1): 48 bits of milliseconds, a counter of 42 bits, 32 random bits.
 
-    The counter starts anywhere in the lower half of its range every millisecond and goes up by one within it, so ids made
+    The counter starts at random in the lower half of its range every millisecond and goes up by one within it, so ids made
     by one process strictly increase, also when the clock is set back. Random bytes come from the operating system, 4 KB at
     a time: one call each would double the cost of an id.
     """

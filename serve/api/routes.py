@@ -174,7 +174,12 @@ def project_router(project: Project, service: Service) -> Router:
     async def explain(request: Call) -> ASGIApp:
         return json_bytes(await service.explain(name, await read_body(request)))
 
-    @post("/feedback", status_code=200, responses=BODY_PROBLEMS | problems(404), summary="Report the true outcome of a prediction")
+    @post(
+        "/feedback",
+        status_code=200,
+        responses=BODY_PROBLEMS | problems(404),
+        summary="Report the true outcome of a prediction",
+    )
     async def feedback(request: Call) -> FeedbackKept:
         given = read_feedback(await read_body(request), project)
         reported = await service.feedback(name, given.prediction_id, given.outcome)
@@ -204,7 +209,11 @@ def project_router(project: Project, service: Service) -> Router:
         return logged_page(await service.page(name, limit, after), limit)
 
     @post(
-        "/reload", status_code=200, guards=[require_admin], responses=problems(403, 409), summary="Load the model that is checked out"
+        "/reload",
+        status_code=200,
+        guards=[require_admin],
+        responses=problems(403, 409),
+        summary="Load the model that is checked out",
     )
     async def reload() -> ProjectInfo:
         try:

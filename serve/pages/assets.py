@@ -22,7 +22,7 @@ from serve.pages.site import HEADERS
 STATIC = Path(__file__).with_name("static")
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 BUNDLE = "vega.js"
-# In a process of its own, which yields to whatever predicts: it takes 2 s and 150 MB, which the server would keep for ever.
+# In a process of its own, which yields to whatever predicts: it takes 2 s and 150 MB, which the server would never give back.
 EMIT = """
 import gzip, os, sys
 getattr(os, "nice", int)(10)

@@ -143,7 +143,7 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
         shown = events[::-1][max(page - 1, 0) * SHOWN :]
         return site.page(
             "history.html", project, "history", live=live, failure=site.service.failures.get(project.name),
-            astray=put if live and put and put.live_hash != live.hash else None, chart=progress(events, project),
+            other=put if live and put and put.live_hash != live.hash else None, chart=progress(events, project),
             versions=versions(events, project, live), entries=[entry(event) for event in shown[:SHOWN]], total=len(events),
             page=page, older=len(shown) > SHOWN, commits=await commit_links(site), is_commit=is_commit,
         )  # fmt: skip

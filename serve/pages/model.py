@@ -1,4 +1,4 @@
-"""How good the model that serves is, where it is not, and what it rests on."""
+"""The quality of the model that serves, its worst segments and its feature importance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the server and the model fare: traffic, latency, drift, errors, the log."""
+"""The state of the server and the model: traffic, latency, drift, errors, the log."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def refusals(metrics: Metrics, project: str) -> tuple[int, list[tuple[str, str, 
     return sum(entry[2] for entry in counted), [(route, status, count(times)) for route, status, times in failed]
 
 
-async def attempt(work: Awaitable[Any], troubles: set[str]) -> Any:
-    """What the work gives, or None with its trouble noted: one part that fails leaves the page the others."""
+async def attempt(work: Awaitable[Any], problems: set[str]) -> Any:
+    """The result of the work, or None with the problem noted: if one part fails, the page shows the others."""
     try:
         return await work
     except (UnavailableError, InvalidInputError) as error:
-        troubles.add(str(error))
+        problems.add(str(error))
     except Unavailable as error:
-        troubles.add(f"The prediction log cannot be used now: {error}.")
+        problems.add(f"The prediction log cannot be used now: {error}.")
     return None
 
 
@@ -65,15 +65,15 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
         recent: list[Recent] = await service.log.recent(name, service.settings.drift_rows)
         return await asyncio.to_thread(bin_shares, model, recent)
 
-    async def logged(hours: int, troubles: set[str]) -> dict[str, Any]:
+    async def logged(hours: int, problems: set[str]) -> dict[str, Any]:
         """The charts of what the log holds."""
         answerer = service.active.get(name)
-        seen = await attempt(cache.get(hours, lambda: traffic(service.log, name, hours)), troubles)
+        seen = await attempt(cache.get(hours, lambda: traffic(service.log, name, hours)), problems)
         drift = found = None
         if answerer is not None:
-            drift = await attempt(service.drift(name), troubles)
-            found = await attempt(cache.get(answerer.model.loaded_at, latest_shares), troubles)
-        latest = await attempt(service.page(name, LATEST, None), troubles)
+            drift = await attempt(service.drift(name), problems)
+            found = await attempt(cache.get(answerer.model.loaded_at, latest_shares), problems)
+        latest = await attempt(service.page(name, LATEST, None), problems)
         window = WINDOWS[hours]
         columns = {each.column: each for each in found or []}
         moved = [shift.column for shift in (drift.columns if drift else []) if shift.state != "stable"][:SHIFTED]
@@ -93,14 +93,14 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
     async def monitoring(request: Request[Any, Any, Any]) -> Template:
         given = request.query_params.get("hours", "")
         hours = int(given) if given in {str(each) for each in WINDOWS} else min(WINDOWS)
-        troubles: set[str] = set()
+        problems: set[str] = set()
         logs = service.settings.log
-        shown = await logged(hours, troubles) if logs else {}
+        shown = await logged(hours, problems) if logs else {}
         answered, errors = refusals(service.metrics, name)
         return site.page(
             "monitoring.html", project, "monitoring", logs=logs, hours=hours, windows=WINDOWS, states=STATES,
             kinds=VERDICTS, answer=answer,
-            reasons=[*service.health(), *sorted(troubles)], stats=service.log.stats() if logs else None, answered=answered,
+            reasons=[*service.health(), *sorted(problems)], stats=service.log.stats() if logs else None, answered=answered,
             errors=errors, reports=await asyncio.to_thread(read_drift_reports, reports), **shown,
         )  # fmt: skip
 

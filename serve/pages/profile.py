@@ -29,7 +29,7 @@ def described(project: Project, profile: dict[str, Any]) -> dict[str, Any]:
 def column_card(column: Column, entry: dict[str, Any], project: Project) -> dict[str, Any]:
     """A column in words and bars, from what profile.json says of it."""
     kind = "choice" if column.choices else "whole number" if column.integer else column.kind
-    gaps = f"{percent(entry['missing'])} gaps" if entry["missing"] else "no gaps"
+    missing = f"{percent(entry['missing'])} missing" if entry["missing"] else "none missing"
     frequent = [
         {"label": label(item["value"], column, project), "share": item["share"]} for item in entry.get("frequent", [])
     ]
@@ -43,7 +43,7 @@ def column_card(column: Column, entry: dict[str, Any], project: Project) -> dict
         "title": column.title,
         "name": column.name,
         "role": "" if is_input else "outcome" if is_target else "not an input",
-        "kind": " · ".join(word for word in (kind, column.unit, gaps) if word),
+        "kind": " · ".join(word for word in (kind, column.unit, missing) if word),
         "words": words,
         "bars": entry.get("histogram", {}).get("shares", []),
         "frequent": frequent,
@@ -58,12 +58,12 @@ def label(value: Any, column: Column, project: Project) -> str:
 
 
 def spread(entry: dict[str, Any], unit: str) -> list[str]:
-    """The range of a number or date, and where its middle lies."""
+    """The range of a number or date, its median and its quartiles."""
     if "quantiles" not in entry:
         return []
     low, _, lower, middle, upper, _, high = entry["quantiles"]
-    half = f"half of them {bare(lower, unit)} to {written(upper, unit)}"
-    return [f"{bare(low, unit)} to {written(high, unit)}", f"median {written(middle, unit)}, {half}"]
+    quartiles = f"quartiles {bare(lower, unit)} to {written(upper, unit)}"
+    return [f"{bare(low, unit)} to {written(high, unit)}", f"median {written(middle, unit)}, {quartiles}"]
 
 
 def written(value: Any, unit: str = "") -> str:
@@ -98,7 +98,7 @@ def outcome(entry: dict[str, Any], column: Column, project: Project) -> Chart:
         "height": 240,
         "encoding": {"x": x, "x2": {"field": "to"}, "y": share},
     }
-    text = f"{', '.join(spread(entry, column.unit))}; the lowest and the highest hundredth are not drawn."
+    text = f"{', '.join(spread(entry, column.unit))}; values below the 1st and above the 99th percentile are not drawn."
     return Chart("distribution", column.title, text, spec)
 
 
@@ -115,7 +115,7 @@ def correlations(found: dict[str, Any], project: Project) -> Chart | None:
     return Chart(
         "correlations",
         "Rank correlation of the numbers",
-        f"{titles[0]} goes most with {', '.join(f'{title} ({signed(value)})' for title, value in strongest)}.",
+        f"{titles[0]} correlates most with {', '.join(f'{title} ({signed(value)})' for title, value in strongest)}.",
         heat_map(titles, matrix),
         ["Column", *titles],
         [[title, *map(signed, line)] for title, line in zip(titles, matrix, strict=True)],

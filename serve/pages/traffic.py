@@ -1,4 +1,4 @@
-"""What the monitoring page reads from the log: traffic by the hour, and the latest predictions beside the rows that the
+"""What the monitoring page reads from the log: traffic by the hour, and the latest predictions and the rows that the
 model was trained on. Each answer is given again for a while, however many pages ask.
 """
 
@@ -102,7 +102,7 @@ def bin_shares(model: Model, recent: list[Recent]) -> list[BinShares]:
 
 
 def aligned(name: str, bins: Bins, values: np.ndarray, text: Callable[[float], str]) -> BinShares:
-    """The bins of a column that hold rows on either side; those of gaps and of rare texts are often empty."""
+    """The bins of a column that hold rows on either side; those of missing values and of rare texts are often empty."""
     trained, latest = np.array(bins["shares"]), shares(values, bins)
     filled = np.flatnonzero((trained > 0) | (latest > 0))
     names = [*bins["categories"], "others"] if "categories" in bins else spans(bins["edges"], text)

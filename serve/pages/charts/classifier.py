@@ -101,7 +101,7 @@ def scores(rows: Rows, model: Model) -> Chart:
                  "encoding": {"x": {"datum": model.threshold}}}  # fmt: skip
     return Chart(
         "scores", "Distribution of the scores",
-        f"About {percent(above / total)} of the test rows lie above the threshold of {model.threshold:.3f} (dashed).",
+        f"About {percent(above / total)} of the test rows are above the threshold of {model.threshold:.3f} (dashed).",
         {"height": 260, "layer": [bars, threshold]},
         (column, "Test rows"),
         [(f"{percent(span['from'])} to {percent(span['to'])}", number(span["Test rows"])) for span in spans],

@@ -141,7 +141,7 @@ def test_a_forwarded_address_is_believed_from_a_trusted_proxy(serve: Serve) -> N
     assert statuses(client, 1, **{"X-Forwarded-For": "10.0.0.2"}) == [200]
     assert statuses(client, 1, **{"X-Forwarded-For": "10.0.0.3, 10.9.9.9"}) == [200]
     assert statuses(client, 1, **{"X-Forwarded-For": "10.0.0.3"}) == [429]
-    # What stands left of the last stranger was written by the client.
+    # Whatever is left of the last untrusted address was written by the client.
     assert [statuses(client, 1, **{"X-Forwarded-For": f"1.2.3.{n}, 10.0.0.4"})[0] for n in range(2)] == [200, 429]
 
 

@@ -40,7 +40,7 @@ def model_of(name: str, **evaluation: Any) -> Any:
 
 
 def values(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """The data of a chart, wherever it stands."""
+    """The data of a chart, of all its layers."""
     own = spec.get("data", {}).get("values", [])
     return own + [row for layer in spec.get("layer", []) for row in values(layer)]
 
@@ -56,7 +56,7 @@ def test_the_page_shows_every_metric_with_its_interval_and_draws_every_plot(
             assert row in text
             assert between(found, name, project.unit) in text
     baseline = metric(evaluation["baseline"]["value"], project.primary_metric, project.unit)
-    assert f"Without looking at the row the {words(project.primary_metric)} is {baseline}" in text
+    assert f"The baseline, which ignores the row, has a {words(project.primary_metric)} of {baseline}" in text
     figures = {figure["id"] for figure in page(client, f"/{project.name}/model").all("figure")}
     kinds = [
         name.replace("_", "-") for name in DRAWN if (checkout / "reports" / project.name / f"plots/{name}.csv").exists()
@@ -172,7 +172,7 @@ def test_a_curve_is_read_where_people_ask() -> None:
     rows = [dict(zip(columns, values, strict=True)) for values in ((0.15, 0.1, 900.0), (0.9, 0.5, 10.0))]
     assert (
         "15.0 % is predicted and 10.0 % observed" in calibration(rows, model).text
-    )  # many rows weigh more than a large gap
+    )  # many rows weigh more than a large difference
     histogram = [
         {"Predicted probability": 0.25, "Test rows": 30.0},
         {"Predicted probability": 0.75, "Test rows": 10.0},
@@ -193,25 +193,25 @@ def test_charts_of_values_say_where_the_model_errs() -> None:
     model = model_of("carvision", metrics=metrics)
     dots = [{"Actual": 1000.0 * n, "Predicted": 1100.0 * n} for n in range(1, 2001)]
     chart = predicted_actual(dots, model)
-    assert "off by 1,234 USD on average" in chart.text
+    assert "the mean absolute error is 1,234 USD" in chart.text
     assert len(values(chart.spec)) <= 602
     assert (
-        "between -90 USD and 90 USD"
+        "5th percentile -90 USD, median 0 USD, 95th percentile 90 USD"
         in residuals([{"Predicted": 1.0, "Actual minus predicted": float(n)} for n in range(-100, 101)], model).text
     )
     tenths = [
         {"Predicted": 5000.0, "Share inside the interval": 0.7},
         {"Predicted": 9000.0, "Share inside the interval": 0.95},
     ]
-    assert "promise 90.0 %, dashed; they hold least around 5,000 USD: 70.0 %" in coverage(tenths, model).text
+    assert "Nominal coverage 90.0 % (dashed). Lowest around 5,000 USD: 70.0 %" in coverage(tenths, model).text
 
 
 def test_features_keep_their_rank_when_shuffled() -> None:
-    ranking = [{"feature": "gaps", "importance": 0.5}, {"feature": "Fuel: gas", "importance": 0.25}]
-    shuffled = [{"feature": "Fuel", "importance": 9.0}, {"feature": "gaps", "importance": 1.0}]
+    ranking = [{"feature": "rooms", "importance": 0.5}, {"feature": "Fuel: gas", "importance": 0.25}]
+    shuffled = [{"feature": "Fuel", "importance": 9.0}, {"feature": "rooms", "importance": 1.0}]
     chart = importance({"method": "shap", "ranking": ranking, "permutation": shuffled})
     assert chart
-    assert chart.rows == [("Gaps", "0.5", "2"), ("Fuel: gas", "0.25", "1")]
+    assert chart.rows == [("Rooms", "0.5", "2"), ("Fuel: gas", "0.25", "1")]
     assert importance({}) is None
 
 
@@ -225,7 +225,7 @@ def test_what_was_not_reported_makes_no_chart(tmp_path: Path) -> None:
     )
 
 
-def test_gaps_in_a_csv_file_are_nothing_and_texts_stay_texts(tmp_path: Path) -> None:
+def test_missing_values_in_a_csv_file_are_none_and_texts_stay_texts(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text('a,b\n1.5,"x, y"\n,\n')
     assert read_csv(tmp_path / "x.csv") == [{"a": 1.5, "b": "x, y"}, {"a": None, "b": None}]
 
