@@ -28,7 +28,7 @@ logger = logging.getLogger("serve")
 SLICE = 100  # rows of a batch worked on at a time, between which single rows get their turn
 PURGE_EVERY = 3600.0
 DRIFT_EVERY = 60.0
-DRIFT_FRESH = 2.0  # seconds for which an answer is given again, so that asking often costs nothing
+DRIFT_FRESH = 2.0  # seconds for which a result is reused, so that frequent requests are cheap
 
 
 class UnavailableError(Exception):
@@ -78,10 +78,10 @@ class Service:
             self._tasks.append(asyncio.create_task(self._purge_regularly()))
 
     async def stop(self) -> None:
-        """Write what is still queued, then let go of everything."""
+        """Write what is still queued, then close everything."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)  # none may be reading when the log closes: it would hang
+        await asyncio.gather(*self._tasks, return_exceptions=True)  # none may read while the log closes: that would hang
         if self.settings.log:
             await self.log.stop(self.settings.drain_seconds)
         self._worker.shutdown()
@@ -141,8 +141,8 @@ class Service:
         return b'{"predictions":[' + b",".join([answered.body for answered in answers]) + b"]}"
 
     async def try_rows(self, name: str, body: bytes) -> list[Classified | Valued]:
-        """The answers to a few rows that somebody only plays with. They are neither logged nor counted: the log, and what
-        watches it, are about what was really asked.
+        """The answers to a few rows that are only tried out, neither logged nor counted: the log and the drift index are about
+        real requests.
         """
         answerer = self.answerer(name)
         rows = answerer.model.codec.read_batch(body)
@@ -181,7 +181,7 @@ class Service:
             raise UnavailableError(f"{error}.") from None
 
     async def drift(self, name: str) -> Drift:
-        """How far the latest predictions are from the training rows; looked at again after `DRIFT_FRESH` seconds."""
+        """How far the latest predictions are from the training rows; computed again after `DRIFT_FRESH` seconds."""
         model = self.answerer(name).model
         seen, found = self._drift.get(name, (0.0, None))
         if found is None or time.monotonic() - seen >= DRIFT_FRESH:
@@ -193,7 +193,7 @@ class Service:
         return found
 
     def drift_state(self, name: str) -> str | None:
-        """What the drift of the latest predictions was when it was last looked at, None while there are too few to tell."""
+        """The drift of the latest predictions when it was last computed; None while there are too few."""
         _, found = self._drift.get(name, (0.0, None))
         return found.state if found and found.state != "unknown" else None
 
@@ -218,7 +218,7 @@ class Service:
                 raise NotFoundError(f"The log holds no prediction {prediction_id!r}.")
 
     def health(self) -> list[str]:
-        """Why the server is not all that it should be; empty when it is."""
+        """The reasons why the server is degraded; empty when it is healthy."""
         reasons = [f"{name}: {reason}" for name, reason in sorted(self.failures.items())]
         stats = self.log.stats() if self.settings.log else None
         if stats is not None and stats.reason:

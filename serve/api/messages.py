@@ -1,4 +1,4 @@
-"""What the routes about logged predictions take and give."""
+"""Requests and responses of the routes about logged predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may call, and how often."""
+"""Access: API keys, the admin token, and rate limits."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def same_origin(connection: Connection) -> bool:
 
 
 def over_https(connection: Connection) -> bool:
-    """Whether the browser came by https, also where a proxy ends it: a stranger who says so only harms himself."""
+    """Whether the browser uses https, also where a proxy terminates it. The header can be forged, to no one else's harm."""
     return "https" in (connection.url.scheme, connection.headers.get("x-forwarded-proto", "").partition(",")[0].strip())
 
 

@@ -96,7 +96,7 @@ async def read_body(request: Call) -> bytes:
 
 def read_threshold(request: Call) -> float | None:
     """The threshold in the query; InvalidInputError for what is no probability. Read here because Litestar takes as long to
-    look for a parameter that is hardly ever there as the model to predict.
+    look for a parameter that is rarely given as the model takes to predict.
     """
     if not request.scope["query_string"]:
         return None
@@ -108,7 +108,7 @@ def read_threshold(request: Call) -> float | None:
 
 
 def json_bytes(body: bytes) -> ASGIApp:
-    """A response whose JSON is made already, sent as it is: Litestar's own would take longer than the prediction."""
+    """A response whose JSON is encoded already: Litestar's own response would take longer than the prediction."""
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
 
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:
@@ -274,7 +274,7 @@ def v1_router(service: Service, projects: list[Project]) -> Router:
 
 
 def status_routes(service: Service) -> list[BaseRouteHandler]:
-    """Health, readiness and metrics: open, so that whatever watches the server needs no key."""
+    """Health, readiness and metrics: open, so that monitoring needs no key."""
 
     @get("/health", tags=["Server"], summary="Healthy or degraded, with reasons; always 200")
     async def health() -> Health:

@@ -1,4 +1,4 @@
-"""What the prediction log can be asked, in SQL that both databases understand."""
+"""The queries of the prediction log, in SQL that both databases understand."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class LogQueries(ABC):
         return [(time, latency) for time, latency in await self._read(query)]
 
     async def history(self, prediction_id: str) -> list[Feedback]:
-        """All feedback on one prediction: the outcome first, then its corrections in the order they came."""
+        """All feedback on one prediction: the outcome first, then its corrections in the order they were reported."""
         if (key := canonical(prediction_id)) is None:
             return []
         return to_feedback(await self._read(history_of(key)))

@@ -104,7 +104,7 @@ def risk_level(probability: float) -> Any:
 
 
 class Answerer:
-    """Makes the answers of one model; what does not change from row to row is worked out once.
+    """Makes the answers of one model; what does not change from row to row is computed once.
 
     `batcher` gathers the rows of several requests for a model that only its pipeline can score.
     """

@@ -18,7 +18,7 @@ class MalformedError(ValueError):
 
 
 class InvalidInputError(ValueError):
-    """What was given has no answer: `errors` lists every wrong field."""
+    """The input is invalid: `errors` lists every wrong field."""
 
     def __init__(self, message: str, errors: list[FieldError] | None = None) -> None:
         super().__init__(message)

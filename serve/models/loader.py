@@ -1,4 +1,4 @@
-"""Loading a project's artifacts: verified against their hashes, proven on a known row, swapped in one step."""
+"""Loading a project's artifacts: verified against their hashes and tested on a known row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from stages.runtime.scorer import Scorer
 from stages.runtime.shapley import Explainer
 
 FILES = ("manifest.json", "plan.json", "population.json", "scorer.onnx", "explainer.npz")
-SLOW = 0.002  # seconds; a longer explanation is worked out in a thread, so that predictions need not wait for it
+SLOW = 0.002  # seconds; a longer explanation is computed in a thread, so that predictions need not wait for it
 
 
 class LoadError(Exception):
@@ -59,7 +59,7 @@ class Model:
 
 
 def load_model(name: str, settings: Settings) -> Model:
-    """The model in `models/<name>`; LoadError where a file is missing, altered or predicts other than it must."""
+    """The model in `models/<name>`; LoadError where a file is missing or altered, or the known row gets another score."""
     folder = settings.root / "models" / name
     try:
         return read_model(load_project(name), folder, settings)
@@ -79,7 +79,7 @@ def read_model(project: Project, folder: Path, settings: Settings) -> Model:
     identity = model_hash(expected)
     try:
         version, stage = version_of(read_history(project.name, settings.root), identity)
-    except ValueError:  # the history says what is wrong with it; predicting needs none
+    except ValueError:  # the history page reports it; predicting needs no ledger
         version = stage = None
     manifest, plan = json.loads(content["manifest.json"]), json.loads(content["plan.json"])
     needed = {"data", "threshold" if project.task == "classification" else "interval"}
@@ -133,7 +133,7 @@ recorded = lru_cache(1)(outputs)  # once for all projects, as YAML is slow
 
 
 def matching_deployment(folder: Path, content: dict[str, bytes]) -> dict[str, Any] | None:
-    """What `stages.deploy` says of the version that it put here; None where it did not, or another model came since."""
+    """What `stages.deploy` recorded about the version it installed; None without a record, or for another model."""
     path = folder / "deployment.json"
     if not path.exists():
         return None
@@ -166,7 +166,7 @@ def build_scorer(
 
 
 def try_probe(codec: RowCodec, scorer: Scorer | PipelineScorer, probe: dict[str, Any], folder: Path) -> Columns:
-    """The columns of a known row; LoadError unless it gets the score that the pipeline gave it. Warms the scorer up."""
+    """The columns of a known row; LoadError unless its score is that of the pipeline. Warms the scorer up."""
     columns = codec.columns([codec.read_row(json.dumps(probe["row"]).encode())])
     found = float(scorer.score(columns)[0])
     if not agrees(found, probe["score"]):

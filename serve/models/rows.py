@@ -20,7 +20,7 @@ from stages.projects._base import Column, Columns, Project
 
 Row = Any  # an instance of the struct that `RowCodec` makes
 MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-LISTED, UNKNOWN = 100, 20  # wrong fields that are named at most, and unknown ones of a row that are looked at
+LISTED, UNKNOWN = 100, 20  # wrong fields that are named at most, and unknown ones of a row that are checked
 PLACE = re.compile(r"(.*) - at `\$(?:\.rows\[(\d+)\])?\.?(.*)`")
 
 

@@ -1,5 +1,5 @@
-"""How much the latest predictions differ from what their model was trained on: a cheap, running look. Whether to retrain is
-decided by `python -m stages.drift`, which tests.
+"""How much the latest predictions differ from what their model was trained on: a cheap running index. Whether to
+retrain is decided by the tests of `python -m stages.drift`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from stages.projects._base import Project
 
 
 async def predicted_today(service: Service, name: str) -> str:
-    """How many predictions the log holds since midnight UTC, or a dash while it cannot be asked."""
+    """How many predictions the log holds since midnight UTC, or a dash while it cannot be read."""
     if not service.settings.log:
         return "–"
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -45,7 +45,7 @@ def challenger_of(event: Event) -> str | None:
 
 
 def is_commit(revision: str | None) -> bool:
-    """Whether a revision names a commit, so that what was made of it can be had again."""
+    """Whether a revision names a commit, so that it can be checked out again."""
     return bool(revision) and COMMIT.fullmatch(str(revision)) is not None
 
 

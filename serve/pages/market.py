@@ -1,4 +1,4 @@
-"""The market of a project that estimates prices: what is asked, and which adverts the model would price otherwise."""
+"""The market of a project that estimates prices: asking prices, and the adverts that the model would price differently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a project answers, how well, and what the rows look like that its model was trained on."""
+"""The question of a project, its key figures, and a profile of the training rows."""
 
 from __future__ import annotations
 

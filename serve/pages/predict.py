@@ -79,7 +79,7 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
         samples = await site.report(project, SAMPLES)
         if not samples:
             raise ProblemError(404, f"There are no rows to draw from: run `dvc repro explain@{project.name}`.")
-        row: dict[str, Any] = random.choice(samples["rows"])  # noqa: S311 - nothing secret hangs on it
+        row: dict[str, Any] = random.choice(samples["rows"])  # noqa: S311 - not for security
         return row
 
     @post("/predict/try", status_code=200)

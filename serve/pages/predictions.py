@@ -1,4 +1,4 @@
-"""The log of predictions, and a page for each: what came in, what went out, why, and how to make it again."""
+"""The log of predictions, and a page for each: input, output, explanation, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def outcome(value: float, project: Project) -> str:
 
 
 def contributions(explained: dict[str, Any], project: Project) -> Chart:
-    """What each field did to the prediction."""
+    """The contribution of each field to the prediction."""
     columns = {column.name: column for column in project.columns}
     found = explained["contributions"]
     scale = SCALES.get(explained["scale"], project.unit)
@@ -69,7 +69,7 @@ def contributions(explained: dict[str, Any], project: Project) -> Chart:
     spec = bars(rows, "field", axis("effect", scale), color={"field": "pushes", "title": None, "scale": directions})
     percents = any(each["percent"] is not None for each in found)
     return Chart(
-        "contributions", "What pushed the prediction up or down",
+        "contributions", "Contributions to the prediction",
         f"With the base of {explained['base']:.4g} they add up to {explained['output']:.4g}.",
         spec,
         ("Field", "Contribution", *(["Change of the value"] if percents else [])),
@@ -86,7 +86,7 @@ def short(text: str) -> str:
 
 
 def replay_command(request: Request[Any, Any, Any], prediction_id: str) -> str:
-    """What makes a prediction again, with the address that the browser used."""
+    """The command that reproduces a prediction, with the address that the browser used."""
     url = f"{'https' if over_https(request) else 'http'}://{request.url.netloc}"
     return shlex.join(["python", "-m", "stages.replay", prediction_id, "--url", url])
 
@@ -99,7 +99,7 @@ def prediction_handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
         """The explanation as a chart and in words, or why there is none."""
         answerer = service.active.get(name)
         if answerer is None or answerer.model.hash != found.hash:
-            return None, [], "Another model serves now, and only the one that made a prediction could explain it."
+            return None, [], "Another model serves now; only the model that made the prediction can explain it."
         try:
             explained = msgspec.json.decode(await service.explain(name, msgspec.json.encode(found.input)))
         except (InvalidInputError, NoExplanationError, UnavailableError) as error:

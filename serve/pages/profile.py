@@ -1,4 +1,4 @@
-"""What profile.json says of the training rows, in words, bars and charts."""
+"""The contents of profile.json, about the training rows, as text, bars and charts."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Site:
         return Template(template, context=shared | context, status_code=status)
 
     def tabs(self, project: Project) -> list[dict[str, str]]:
-        """The tabs of a project that there is something to show in."""
+        """The tabs of a project that have something to show."""
         tabs = [area.tab for area in self.areas if area.tab.shown(self, project.name)]
         return [{"path": tab.path, "title": tab.title, "href": f"/{project.name}/{tab.path}".rstrip("/")} for tab in tabs]
 
@@ -96,7 +96,7 @@ class Site:
         return await self.cached_per_model(project, file, lambda model: read_report(path, None))
 
     async def cached_per_model(self, project: Project, key: str, make: Callable[[Model], Any]) -> Any:
-        """What `make` makes of the model that serves: in a thread, and once per loaded model and key."""
+        """The result of `make` for the model that serves, computed in a thread once per loaded model and key."""
         model = self.model(project)
         known = self._made.get((project.name, key))
         if known is None or known[0] is not model:
@@ -105,8 +105,8 @@ class Site:
 
 
 def failed(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """What a page that fails answers: a page to a browser, the way to the sign-in where a key is missing; to everybody else
-    problem details.
+    """The response to an error on a page: an error page for a browser, a redirect to the sign-in where a key is missing,
+    problem details for every other client.
     """
     if isinstance(error, ProblemError):
         response = problem_response(request, error)
@@ -128,8 +128,8 @@ def failed(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
 
 
 def not_found(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    """The answer to a path or method that there is not. The router gives it before any middleware runs, so what
-    `RequestMiddleware` does is done here: headers, an id, counting.
+    """The answer to an unknown path or method. The router gives it before any middleware runs, so what `RequestMiddleware`
+    does is done here: headers, an id, counting.
     """
     response = failed(request, error)
     if not request_id.get():

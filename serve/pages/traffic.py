@@ -1,5 +1,5 @@
 """What the monitoring page reads from the log: traffic by the hour, and the latest predictions and the rows that the
-model was trained on. Each answer is given again for a while, however many pages ask.
+model was trained on. Results are reused for `TTL` seconds, however many pages are open.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from serve.models.stability import known_rows
 from serve.pages.format import number, percent
 from stages.runtime.population import Bins, shares
 
-TTL = 15.0  # seconds for which an answer is given again
-DRAWN = 2_000  # predictions whose latencies are looked at, of all in the time
+TTL = 15.0  # seconds for which a result is reused
+DRAWN = 2_000  # predictions whose latencies are read, drawn at random from all in the time
 
 
 class Hour(Struct):
     """The predictions of an hour, and their latencies in milliseconds: the median, and what one in ten exceeds. None where
-    none of the hour's were among those that were looked at.
+    none of the hour's were among those that were read.
     """
 
     start: datetime

@@ -1,4 +1,4 @@
-"""The charts of how good a model is, where it is not, and its feature importance, from its reports."""
+"""The charts of a model's quality, its worst segments and its feature importance, from its reports."""
 
 from __future__ import annotations
 

@@ -76,7 +76,8 @@ def test_the_build_is_given_every_file_that_the_server_loads() -> None:
     [
         "data/boston/raw.parquet", "models/boston/model.joblib", "models/boston/reference.parquet", ".git/config", ".env",
         ".dvc/config.local", "reports/boston/beeswarm.parquet", "reports/boston/live/metrics.json", "tests/conftest.py",
-        "stages/__pycache__/train.cpython-311.pyc", "stages/train.py", "stages/core/files.py", "stages/runtime/__pycache__/x.pyc",
+        "stages/__pycache__/train.cpython-311.pyc", "stages/train.py", "stages/core/files.py",
+        "stages/runtime/__pycache__/x.pyc",
         "serve/deploy/.env", "serve.db", ".venv/bin/python",
     ],
 )  # fmt: skip
