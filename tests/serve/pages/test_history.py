@@ -69,7 +69,7 @@ def test_going_back_to_an_older_version_is_called_so(serve: Serve, root: Path) -
     text = shown(serve(root=root))
     assert "Rolled back to v1.9.0" in text
     assert "Deployed v1.10.0" in text
-    assert "in the place of v1.10.0" in text
+    assert "replacing v1.10.0" in text
     assert not is_older("v1.0.0", None)
 
 

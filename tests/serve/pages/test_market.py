@@ -56,7 +56,7 @@ def test_outcomes_and_flags_have_names() -> None:
     assert cards["Exited"]["frequent"] == [{"label": "stays", "share": 0.75}, {"label": "leaves", "share": 0.25}]
     assert cards["HasCrCard"]["frequent"] == [{"label": "no", "share": 0.75}, {"label": "yes", "share": 0.25}]
     assert (cards["Exited"]["role"], cards["HasCrCard"]["role"]) == ("outcome", "")
-    assert cards["HasCrCard"]["kind"] == "choice · 50.0 % gaps"
+    assert cards["HasCrCard"]["kind"] == "choice · 50.0 % missing"
     assert found["outcome"].text == "Of the training rows: stays 75.0 %, leaves 25.0 %."
     assert found["correlations"] is None
 
@@ -79,7 +79,7 @@ def test_correlations_begin_with_the_outcome_and_name_the_strongest() -> None:
     values = [[1, 0.2, -0.7], [0.2, 1, None], [-0.7, None, 1]]
     found = correlations({"columns": ["price", "bed", "bath"], "values": values}, load_project("realestate"))
     assert found is not None
-    assert found.text == "Asking price goes most with Bathrooms (−0.70), Bedrooms (0.20)."
+    assert found.text == "Asking price correlates most with Bathrooms (−0.70), Bedrooms (0.20)."
     assert found.rows[1] == ["Bedrooms", "0.20", "1.00", "–"]
     moved = correlations({"columns": ["bath", "price"], "values": [[1, -0.7], [-0.7, 1]]}, load_project("realestate"))
     assert moved is not None

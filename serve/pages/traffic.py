@@ -1,5 +1,5 @@
-"""What the monitoring page reads from the log: traffic by the hour, and the latest predictions beside the rows that the
-model was trained on. Each answer is given again for a while, however many pages ask.
+"""What the monitoring page reads from the log: traffic by the hour, and the latest predictions and the rows that the
+model was trained on. Results are reused for `TTL` seconds, however many pages are open.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from msgspec import Struct
 
 from serve.log.prediction_log import PredictionLog, Recent
 from serve.models.loader import Model
-from serve.models.stability import known
-from serve.pages.site import number, percent
+from serve.models.stability import known_rows
+from serve.pages.format import number, percent
 from stages.runtime.population import Bins, shares
 
-KEPT = 15.0  # seconds for which an answer is given again
-DRAWN = 2_000  # predictions whose latencies are looked at, of all in the time
+TTL = 15.0  # seconds for which a result is reused
+DRAWN = 2_000  # predictions whose latencies are read, drawn at random from all in the time
 
 
 class Hour(Struct):
     """The predictions of an hour, and their latencies in milliseconds: the median, and what one in ten exceeds. None where
-    none of the hour's were among those that were looked at.
+    none of the hour's were among those that were read.
     """
 
     start: datetime
@@ -42,7 +42,7 @@ class Traffic(Struct):
     whole: Hour
 
 
-class Beside(Struct):
+class BinShares(Struct):
     """The shares of the training rows and of the latest predictions in each bin of a column, or of the score."""
 
     column: str
@@ -51,8 +51,8 @@ class Beside(Struct):
     latest: list[float]
 
 
-class Kept:
-    """Answers by key, made anew once they are older than `KEPT`; those who ask meanwhile wait for the same one."""
+class TtlCache:
+    """Answers by key, made again when they are older than `TTL`; those who ask in the meantime wait for the same one."""
 
     def __init__(self) -> None:
         self._made: dict[Any, tuple[float, asyncio.Task[Any]]] = {}
@@ -60,7 +60,7 @@ class Kept:
     async def get(self, key: Any, make: Callable[[], Awaitable[Any]]) -> Any:
         """The answer for a key; raises what making it raised."""
         since, task = self._made.get(key, (0.0, None))
-        if task is None or (task.done() and (time.monotonic() - since > KEPT or task.exception())):
+        if task is None or (task.done() and (time.monotonic() - since > TTL or task.exception())):
             task = asyncio.ensure_future(make())
             self._made[key] = time.monotonic(), task
         return await asyncio.shield(task)
@@ -88,9 +88,9 @@ def hour_of(start: datetime, predictions: int, latencies_us: list[int]) -> Hour:
     return Hour(start, predictions, median, slow)
 
 
-def beside(model: Model, recent: list[Recent]) -> list[Beside]:
+def bin_shares(model: Model, recent: list[Recent]) -> list[BinShares]:
     """The score, over the predictions that this model has made, and every column, over all of them; none without rows."""
-    rows, scores = known(model, recent)
+    rows, scores = known_rows(model, recent)
     if not rows:
         return []
     columns, population = model.codec.columns(rows), model.population
@@ -101,13 +101,13 @@ def beside(model: Model, recent: list[Recent]) -> list[Beside]:
     return found
 
 
-def aligned(name: str, bins: Bins, values: np.ndarray, text: Callable[[float], str]) -> Beside:
-    """The bins of a column that hold rows on either side; those of gaps and of rare texts are often empty."""
+def aligned(name: str, bins: Bins, values: np.ndarray, text: Callable[[float], str]) -> BinShares:
+    """The bins of a column that hold rows on either side; those of missing values and of rare texts are often empty."""
     trained, latest = np.array(bins["shares"]), shares(values, bins)
     filled = np.flatnonzero((trained > 0) | (latest > 0))
     names = [*bins["categories"], "others"] if "categories" in bins else spans(bins["edges"], text)
     named = [*names, "unknown"]
-    return Beside(name, [named[place] for place in filled], trained[filled].tolist(), latest[filled].tolist())
+    return BinShares(name, [named[place] for place in filled], trained[filled].tolist(), latest[filled].tolist())
 
 
 def spans(edges: list[float], text: Callable[[float], str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 Rows = list[dict[str, Any]]
 Spec = dict[str, Any]
 SHARE = {"format": ".0%"}
-RULE: Spec = {"type": "rule", "aria": False}  # else each is announced as a picture without a text
+RULE: Spec = {"type": "rule", "aria": False}  # otherwise a screen reader announces each as an image without text
 DASHED: Spec = {**RULE, "strokeDash": [4, 4]}
 
 
@@ -43,7 +43,7 @@ def line(rows: Rows, x: Spec, y: Spec, *layers: Spec, points: bool = False) -> S
 
 
 def diagonal(x: str, y: str, low: float = 0, high: float = 1) -> Spec:
-    """A dashed line from corner to corner: chance, or what would be perfect."""
+    """A dashed line from corner to corner: chance, or a perfect model."""
     values = [{x: low, y: low}, {x: high, y: high}]
     encoding = {"x": {"field": x, "type": "quantitative"}, "y": {"field": y, "type": "quantitative"}}
     return {"data": {"values": values}, "mark": {"type": "line", "strokeDash": [4, 4], "color": "var(--muted)"},

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from serve.models.loader import Model
-from serve.pages.site import number, percent
-from serve.pages.specs import DASHED, SHARE, Chart, Rows, axis, diagonal, line, near
+from serve.pages.charts.specs import DASHED, SHARE, Chart, Rows, axis, diagonal, line, near
+from serve.pages.format import number, percent
 
 RATES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)  # at which a curve is read for its table
 
@@ -101,7 +101,7 @@ def scores(rows: Rows, model: Model) -> Chart:
                  "encoding": {"x": {"datum": model.threshold}}}  # fmt: skip
     return Chart(
         "scores", "Distribution of the scores",
-        f"About {percent(above / total)} of the test rows lie above the threshold of {model.threshold:.3f} (dashed).",
+        f"About {percent(above / total)} of the test rows are above the threshold of {model.threshold:.3f} (dashed).",
         {"height": 260, "layer": [bars, threshold]},
         (column, "Test rows"),
         [(f"{percent(span['from'])} to {percent(span['to'])}", number(span["Test rows"])) for span in spans],

@@ -1,19 +1,19 @@
-"""The charts of how good a model is, where it is not, and what it rests on, from its reports."""
+"""The charts of a model's quality, its worst segments and its feature importance, from its reports."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from serve.models.loader import Model
-from serve.pages.site import between, metric, number, words
-from serve.pages.specs import Chart, Rows, axis, bars, intervals, line
+from serve.pages.charts.specs import Chart, Rows, axis, bars, intervals, line
+from serve.pages.format import between, metric, number, words
 from stages.runtime.metric_names import AMOUNTS, HIGHER_IS_BETTER, TITLES
 
 SHOWN = 15  # of the most important features, and of the worst segments
 
 
-def standing(model: Model, rival: dict[str, Any]) -> Chart | None:
-    """The primary metric of the model, of its rival, and of not looking at the row."""
+def comparison(model: Model, rival: dict[str, Any]) -> Chart | None:
+    """The primary metric of the model, of its rival, and of the baseline, which ignores the row."""
     name, unit = model.project.primary_metric, model.project.unit
     if name not in model.evaluation.get("metrics", {}):
         return None
@@ -21,9 +21,9 @@ def standing(model: Model, rival: dict[str, Any]) -> Chart | None:
     rows = [{"model": model.version or "this model", **model.evaluation["metrics"][name]}]
     if name in rival.get("metrics", {}):
         rows.append({"model": rival["version"], **rival["metrics"][name]})
-    rows.append({"model": "without looking", "value": baseline, "low": baseline, "high": baseline})
+    rows.append({"model": "baseline", "value": baseline, "low": baseline, "high": baseline})
     return Chart(
-        "standing", f"{words(name)}, with 95 % intervals ({better(name)})",
+        "comparison", f"{words(name)}, with 95 % intervals ({better(name)})",
         "; ".join(f"{row['model']}: {metric(row['value'], name, unit)}" for row in rows),
         intervals(rows, "model", named(name, unit)),
         ("Model", words(name), "95 % interval"),
@@ -44,7 +44,7 @@ def candidates(model: Model, board: Rows) -> Chart | None:
     metrics = [each for each in TITLES if each in board[0]["metrics"]]
     return Chart(
         "candidates", f"{words(name)} of the candidates over the folds of cross-validation, ± one standard deviation",
-        f"Best: {rows[0]['candidate']} with {metric(rows[0]['value'], name, unit)}. The one that serves: "
+        f"Best: {rows[0]['candidate']} with {metric(rows[0]['value'], name, unit)}. Served: "
         f"{words(model.manifest['estimator'])}.",
         intervals(rows, "candidate", named(name, unit)),
         ("Candidate", *(words(each) for each in metrics)),
@@ -71,7 +71,7 @@ def segments(model: Model) -> Chart | None:
     dots = [{"segment": title, "value": each[name], "rows": each["rows"]} for title, each in pairs[:SHOWN]]
     return Chart(
         "segments", f"{words(name)} by segment, the worst first",
-        f"Worst: {pairs[0][0]} with {metric(known[0][name], name, project.unit)}, where all rows have "
+        f"Worst: {pairs[0][0]} with {metric(known[0][name], name, project.unit)}, against "
         f"{metric(overall, name, project.unit)} (dashed).",
         intervals(dots, "segment", named(name, project.unit), overall),
         ("Segment", "Test rows", *(words(each) for each in metrics)),
@@ -83,7 +83,7 @@ def segments(model: Model) -> Chart | None:
 
 
 def importance(found: dict[str, Any] | None) -> Chart | None:
-    """What the predictions rest on."""
+    """The importance of the features."""
     if not found:
         return None
     method = {"shap": "mean absolute SHAP value", "permutation": "loss in the primary metric when shuffled"}[found["method"]]
@@ -91,7 +91,7 @@ def importance(found: dict[str, Any] | None) -> Chart | None:
     ranking = [entry | {"feature": upper_first(entry["feature"])} for entry in found["ranking"]]
     top = ranking[:SHOWN]
     return Chart(
-        "importance", f"What the predictions rest on: {method}",
+        "importance", f"Feature importance: {method}",
         f"Most: {', '.join(entry['feature'] for entry in top[:3])}.",
         bars(top, "feature", axis("importance", upper_first(method))),
         ("Feature", "Importance", "Rank when shuffled"),
@@ -110,7 +110,7 @@ def learning(model: Model) -> Chart | None:
     metrics = [each for each in TITLES if each in curve[0]]
     return Chart(
         "learning", "Learning curve: trained on fewer rows",
-        f"From {number(curve[0]['rows'], 'rows')} to {number(curve[-1]['rows'], 'rows')} the {words(name)} goes from "
+        f"From {number(curve[0]['rows'], 'rows')} to {number(curve[-1]['rows'], 'rows')} the {words(name)} changes from "
         f"{metric(curve[0][name], name, unit)} to {metric(curve[-1][name], name, unit)}.",
         line([{"rows": step["rows"], name: step[name]} for step in curve], axis("rows", "Rows trained on"),
              axis(name, named(name, unit), scale={"zero": False}), points=True),
@@ -126,7 +126,7 @@ def upper_first(text: str) -> str:
 
 def better(name: str) -> str:
     """Which way a metric is good."""
-    return "more is better" if name in HIGHER_IS_BETTER else "less is better"
+    return "higher is better" if name in HIGHER_IS_BETTER else "lower is better"
 
 
 def named(name: str, unit: str) -> str:

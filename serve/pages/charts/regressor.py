@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from serve.models.loader import Model
-from serve.pages.site import number, percent
-from serve.pages.specs import SHARE, Chart, Rows, axis, diagonal, level, line, near, scatter
+from serve.pages.charts.specs import SHARE, Chart, Rows, axis, diagonal, level, line, near, scatter
+from serve.pages.format import number, percent
 
 DOTS = 600  # of a scatter plot; more make the page slow and show nothing new
 
@@ -21,7 +21,7 @@ def predicted_actual(rows: Rows, model: Model) -> Chart:
     found = model.evaluation["metrics"]
     return Chart(
         "predicted-actual", "Predicted against actual",
-        f"R² is {found['r2']['value']:.3f}; a prediction is off by {number(found['mae']['value'], unit)} on average. "
+        f"R² is {found['r2']['value']:.3f}; the mean absolute error is {number(found['mae']['value'], unit)}. "
         "Dashed: perfect.",
         scatter(dots, x, y, diagonal("Actual", "Predicted", low, high)),
     )  # fmt: skip
@@ -34,8 +34,7 @@ def residuals(rows: Rows, model: Model) -> Chart:
     y = axis("Actual minus predicted", f"Actual minus predicted, {unit}")
     return Chart(
         "residuals", "Residuals",
-        f"Nine in ten residuals lie between {number(low, unit)} and {number(high, unit)}, half of them below "
-        f"{number(middle, unit)}.",
+        f"5th percentile {number(low, unit)}, median {number(middle, unit)}, 95th percentile {number(high, unit)}.",
         scatter(thinned(rows), x, y, level(0)),
     )  # fmt: skip
 
@@ -47,7 +46,7 @@ def coverage(rows: Rows, model: Model) -> Chart:
     y = axis("Share inside the interval", "Test rows inside their interval", axis=SHARE, scale={"zero": False})
     return Chart(
         "coverage", "Interval coverage by predicted value",
-        f"Intervals promise {percent(promised)}, dashed; they hold least around {number(worst['Predicted'], unit)}: "
+        f"Nominal coverage {percent(promised)} (dashed). Lowest around {number(worst['Predicted'], unit)}: "
         f"{percent(worst['Share inside the interval'])}.",
         line(rows, x, y, level(promised), points=True),
         ("Predicted", "Inside the interval"),
@@ -75,7 +74,7 @@ def error_distribution(rows: Rows, model: Model) -> Chart:
     x, y = axis(error, error, axis=SHARE), axis(share, "Test rows within it", axis=SHARE)
     return Chart(
         "error-distribution", "Rows within an error",
-        f"Half of the test rows are within {percent(read[1][error])}, nine in ten within {percent(read[3][error])}.",
+        f"Median error {percent(read[1][error])}, 90th percentile {percent(read[3][error])}.",
         line(rows, x, y),
         ("Test rows", "Within"), [(percent(row[share]), percent(row[error])) for row in read],
     )  # fmt: skip

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from serve.models.stability import LARGE, MODERATE, Drift
-from serve.pages.reading import Beside, Traffic
-from serve.pages.site import number, percent
-from serve.pages.specs import DASHED, Chart, Rows, Spec, axis
+from serve.pages.charts.specs import DASHED, Chart, Rows, Spec, axis
+from serve.pages.format import number, percent
+from serve.pages.traffic import BinShares, Traffic
 
 HOUR = timedelta(hours=1)
-LEGEND = {"direction": "vertical"}  # beside one another the names do not fit on a phone
+LEGEND = {"direction": "vertical"}  # side by side the names do not fit on a phone
 
 
 def over_time(values: Rows, mark: Spec, y: Spec, **encoding: Spec) -> Spec:
@@ -42,17 +42,16 @@ def latency(found: Traffic, window: str) -> Chart:
     values = [
         {"hour": hour.start.isoformat(), "which": which, "ms": value}
         for hour in found.hours
-        for which, value in (("half are faster", hour.median_ms), ("nine in ten are faster", hour.slow_ms))
+        for which, value in (("median", hour.median_ms), ("90th percentile", hour.slow_ms))
         if value is not None
     ]
     lines = {"type": "line", "point": True, "tooltip": True}
     which = {"field": "which", "title": None}
     return Chart(
         "latency", f"Time to predict by the hour, {window}",
-        f"Half of the predictions took less than {number(found.whole.median_ms)} ms, nine in ten less than "
-        f"{number(found.whole.slow_ms)} ms.",
+        f"Median {number(found.whole.median_ms)} ms, 90th percentile {number(found.whole.slow_ms)} ms.",
         over_time(values, lines, axis("ms", "Milliseconds"), color=which, strokeDash={**which, "legend": None}),
-        ("Hour (UTC)", "Median, ms", "Nine in ten, ms"),
+        ("Hour (UTC)", "Median, ms", "90th percentile, ms"),
         [
             (f"{hour.start:%Y-%m-%d %H:%M}", number(hour.median_ms), number(hour.slow_ms))
             for hour in reversed(found.hours) if hour.median_ms is not None
@@ -60,7 +59,7 @@ def latency(found: Traffic, window: str) -> Chart:
     )  # fmt: skip
 
 
-def distribution(found: Beside, title: str, unit: str = "") -> Chart:
+def distribution(found: BinShares, title: str, unit: str = "") -> Chart:
     """The training rows and the latest predictions by bin."""
     sides = (("training rows", found.trained), ("latest predictions", found.latest))
     values = [
@@ -81,8 +80,8 @@ def distribution(found: Beside, title: str, unit: str = "") -> Chart:
         },
     }  # fmt: skip
     return Chart(
-        f"beside-{found.column}", f"{title}: latest predictions beside training rows",
-        f"Moved most: {found.bins[moved]}, from {percent(found.trained[moved])} to {percent(found.latest[moved])}.",
+        f"shares-{found.column}", f"{title}: latest predictions and training rows",
+        f"Largest change: {found.bins[moved]}, from {percent(found.trained[moved])} to {percent(found.latest[moved])}.",
         spec,
         (title, "Training rows", "Latest predictions"),
         [
