@@ -18,6 +18,7 @@ from stages.core.files import Paths, write, write_json
 from stages.core.params import load_seed
 from stages.core.schema import coerce
 from stages.exporting.onnx_graph import NotExportableError, build_graph
+from stages.exporting.proof import largest_difference
 from stages.modeling.pipeline import inner_pipeline, predict_scores
 from stages.projects._base import Project, load_project
 from stages.runtime.scorer import Scorer
@@ -50,13 +51,6 @@ def with_gaps(frame: pd.DataFrame, project: Project, seed: int) -> pd.DataFrame:
         elif column.kind == "text":
             changed[column.name] = changed[column.name].mask(picked, UNKNOWN)
     return changed
-
-
-def largest_difference(scorer: Scorer, model: Pipeline, frame: pd.DataFrame, project: Project) -> float:
-    """The largest relative difference between the exported and the fitted model over the rows."""
-    expected = predict_scores(model, frame, project)
-    found = scorer.score(coerce(frame, project.columns)[0])
-    return float(np.max(np.abs(found - expected) / np.maximum(np.abs(expected), np.finfo(float).tiny)))
 
 
 def probe_row(model: Pipeline, project: Project) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from serve.log.prediction_log import Recent
 from serve.models.loader import Model
 from serve.models.rows import Row
-from stages.runtime.population import Bins, shares, stability
+from stages.runtime.population import Bins, stability_above_chance
 
 LEAST = 200  # rows below which the index is mostly noise
 MODERATE, LARGE = 0.1, 0.25
@@ -72,11 +72,6 @@ def known(model: Model, recent: list[Recent]) -> tuple[list[Row], np.ndarray]:
 
 
 def shift(column: str, bins: Bins, values: np.ndarray, reference_rows: int) -> Shift:
-    """The index of a column's values. What chance alone gives, about (bins - 1) * (1 / rows + 1 / reference rows)
-    (Yurdakul, Statistical properties of population stability index, 2018), is taken off, so that few rows look no worse.
-    """
-    rows = max(len(values), 1)
-    expected = np.array(bins["shares"])
-    chance = (np.count_nonzero(expected) - 1) * (1 / rows + 1 / reference_rows)
-    index = max(stability(expected, shares(values, bins), rows) - chance, 0.0)
+    """The index of a column's values."""
+    index = stability_above_chance(bins, values, reference_rows)
     return Shift(column, index, "large" if index > LARGE else "moderate" if index > MODERATE else "stable")

@@ -82,3 +82,14 @@ def stability(expected: np.ndarray, found: np.ndarray, rows: int) -> float:
     least = 0.5 / rows
     a, b = np.maximum(expected, least), np.maximum(found, least)
     return float(np.sum((b - a) * np.log(b / a)))
+
+
+def stability_above_chance(bins: Bins, values: np.ndarray, reference_rows: int) -> float:
+    """The index of values, shape (rows,), against the bins of a column or of the score. What chance alone gives, about
+    (bins - 1) * (1 / rows + 1 / reference rows) (Yurdakul, Statistical properties of population stability index, 2018), is
+    taken off, so that few rows look no worse.
+    """
+    rows = max(len(values), 1)
+    expected = np.array(bins["shares"])
+    chance = (np.count_nonzero(expected) - 1) * (1 / rows + 1 / reference_rows)
+    return max(stability(expected, shares(values, bins), rows) - chance, 0.0)
