@@ -13,7 +13,7 @@ import numpy as np
 
 from serve.models.loader import Model
 from serve.models.rows import Row
-from stages.runtime.population import Bins, shift_index
+from stages.runtime.population import Bins, stability_above_chance
 
 LEAST = 200  # rows below which the index is mostly noise
 MODERATE, LARGE = 0.1, 0.25
@@ -93,5 +93,5 @@ def known_rows(model: Model, recent: Sequence[Predicted]) -> tuple[list[Row], np
 
 def shift(column: str, bins: Bins, values: np.ndarray, reference_rows: int) -> Shift:
     """The index of a column's values."""
-    index = shift_index(bins, values, reference_rows)
+    index = stability_above_chance(bins, values, reference_rows)
     return Shift(column, index, "large" if index > LARGE else "moderate" if index > MODERATE else "stable")

@@ -84,7 +84,7 @@ def stability(expected: np.ndarray, found: np.ndarray, rows: int) -> float:
     return float(np.sum((b - a) * np.log(b / a)))
 
 
-def shift_index(bins: Bins, values: np.ndarray, reference_rows: int) -> float:
+def stability_above_chance(bins: Bins, values: np.ndarray, reference_rows: int) -> float:
     """The stability index of a column's values, shape (rows,), against the bins of `reference_rows` rows. What chance alone
     gives, about (bins - 1) * (1 / rows + 1 / reference rows) (Yurdakul, Statistical properties of population stability
     index, 2018), is subtracted, so that few rows look no worse.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.promotion import registry
+from stages.promotion.git import git
 from tests.clones import make_clone
 from tests.stages import answers as prepared
 from tests.stages import registered
@@ -49,7 +49,7 @@ def repository(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 @pytest.fixture
 def revisions(repository: Path) -> tuple[str, str]:
     """The first and the second commit that has a model."""
-    second, first = registry.git("rev-list", "--max-count=2", "HEAD").split()
+    second, first = git("rev-list", "--max-count=2", "HEAD").split()
     return first, second
 
 

@@ -11,8 +11,8 @@ import pytest
 from stages import deploy
 from stages.core.cli import UserError
 from stages.core.files import read_json, write_json
-from stages.promotion import ledger, registry
-from stages.promotion.registry import git
+from stages.promotion import checkout, ledger, tags
+from stages.promotion.git import git, head
 from stages.runtime.identity import md5, outputs
 from tests.clones import run
 from tests.stages.answers import Answers
@@ -33,9 +33,9 @@ def registered(revisions: tuple[str, str]) -> None:
     shutil.copy(manifest, cached)
     lock.write_text(lock.read_text().replace(before, md5(manifest)))
     git("commit", "--quiet", "--all", "--message", "Another model by the same code")
-    for revision, version in zip((*revisions, registry.head()), (FOREIGN, FIRST, SECOND), strict=True):
-        registry.register("sixth", revision, version, f"It is {version}.")
-    registry.assign("sixth", FIRST, "prod", "It is good.")
+    for revision, version in zip((*revisions, head()), (FOREIGN, FIRST, SECOND), strict=True):
+        tags.register("sixth", revision, version, f"It is {version}.")
+    tags.assign("sixth", FIRST, "prod", "It is good.")
 
 
 def deploy_sixth(**arguments: Any) -> None:
@@ -43,12 +43,12 @@ def deploy_sixth(**arguments: Any) -> None:
 
 
 def hash_of(version: str) -> str:
-    return registry.model_hash_at("sixth", registry.find("sixth", version).revision)
+    return checkout.model_hash_at("sixth", tags.find("sixth", version).revision)
 
 
 def assert_deployed(version: str) -> None:
     """Exactly the files of a version lie in models/ and reports/, and nothing is left beside them."""
-    files = registry.files_at("sixth", registry.find("sixth", version).revision)
+    files = checkout.files_at("sixth", tags.find("sixth", version).revision)
     assert {path: md5(Path(path)) for path in files} == files
     assert {path.name for path in MODEL.iterdir()} == {Path(path).name for path in files if path.startswith("models/")} | {
         "deployment.json"
@@ -71,8 +71,8 @@ def test_the_version_in_prod_takes_the_place_of_the_model_in_the_workspace(capsy
     assert hash_of(FIRST) != hash_of(SECOND)
     deploy_sixth()
     assert_deployed(FIRST)
-    found = registry.find("sixth", FIRST)
-    recorded = outputs(registry.lock_at(found.revision))
+    found = tags.find("sixth", FIRST)
+    recorded = outputs(checkout.lock_at(found.revision))
     assert read_json(MODEL / "deployment.json") == {
         "version": FIRST,
         "stage": "prod",
@@ -96,7 +96,7 @@ def test_a_deployment_is_noted_in_the_ledger_and_committed_alone() -> None:
         "reason": "It was tried long enough.",
         "version": FIRST,
         "stage": "prod",
-        "revision": registry.find("sixth", FIRST).revision,
+        "revision": tags.find("sixth", FIRST).revision,
         "hash": hash_of(FIRST),
         "previous": {"version": None, "hash": hash_of(SECOND)},
     }
@@ -107,16 +107,16 @@ def test_a_deployment_is_noted_in_the_ledger_and_committed_alone() -> None:
 
 def test_deploying_what_is_there_says_so_and_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     deploy_sixth()
-    before, head, tags = snapshot(), registry.head(), git("tag")
+    before, head, tags = snapshot(), head(), git("tag")
     shutil.rmtree(".dvc/cache")  # what lies there need not be fetched
     deploy_sixth()
     deploy_sixth(version=FIRST)
-    assert (snapshot(), registry.head(), git("tag")) == (before, head, tags)
+    assert (snapshot(), head(), git("tag")) == (before, head, tags)
     assert capsys.readouterr().out.count("lay already in models/sixth") == 2
 
 
 def test_a_model_promoted_from_this_workspace_is_only_marked() -> None:
-    registry.assign("sixth", SECOND, "prod", "It is better.")
+    tags.assign("sixth", SECOND, "prod", "It is better.")
     deploy_sixth()
     deploy_sixth()
     assert_deployed(SECOND)
@@ -126,10 +126,10 @@ def test_a_model_promoted_from_this_workspace_is_only_marked() -> None:
 
 def test_a_rollback_gives_prod_back_to_the_older_version_and_is_in_the_ledger() -> None:
     deploy_sixth()
-    registry.assign("sixth", SECOND, "prod", "It is better.")
+    tags.assign("sixth", SECOND, "prod", "It is better.")
     deploy_sixth()
     deploy_sixth(version=FIRST, reason="The second is wrong about Fridays.")
-    assert registry.in_stage("sixth") == registry.find("sixth", FIRST)
+    assert tags.in_stage("sixth") == tags.find("sixth", FIRST)
     assert_deployed(FIRST)
     assert git("for-each-ref", "--format=%(contents)", "refs/tags/sixth#prod#3") == "The second is wrong about Fridays."
     entry = deployments()[-1]
@@ -140,10 +140,10 @@ def test_a_rollback_gives_prod_back_to_the_older_version_and_is_in_the_ledger() 
 
 def test_a_stage_that_moves_back_to_what_lies_there_is_in_the_ledger() -> None:
     deploy_sixth()
-    registry.assign("sixth", SECOND, "prod", "It is better.")
+    tags.assign("sixth", SECOND, "prod", "It is better.")
     before = snapshot()
     deploy_sixth(version=FIRST)
-    assert registry.in_stage("sixth") == registry.find("sixth", FIRST)
+    assert tags.in_stage("sixth") == tags.find("sixth", FIRST)
     assert [entry["reason"] for entry in deployments()] == ["v1.0.0 holds prod.", "v1.0.0 was asked for."]
     assert {path for path, time in snapshot().items() if before.get(path) != time} <= {
         "reports/sixth", "reports/sixth/ledger.jsonl",
@@ -151,10 +151,10 @@ def test_a_stage_that_moves_back_to_what_lies_there_is_in_the_ledger() -> None:
 
 
 def test_another_stage_is_deployed_by_its_name() -> None:
-    registry.assign("sixth", SECOND, "staging", "To try it.")
+    tags.assign("sixth", SECOND, "staging", "To try it.")
     deploy_sixth(stage="staging")
     assert_deployed(SECOND)
-    assert registry.in_stage("sixth") == registry.find("sixth", FIRST)
+    assert tags.in_stage("sixth") == tags.find("sixth", FIRST)
     assert deployments()[-1]["stage"] == "staging"
 
 
@@ -184,14 +184,14 @@ def test_without_a_version_to_deploy_nothing_is_touched() -> None:
 
 def test_a_version_whose_files_are_lost_moves_neither_model_nor_stage() -> None:
     deploy_sixth()
-    files = registry.files_at("sixth", registry.find("sixth", SECOND).revision)
+    files = checkout.files_at("sixth", tags.find("sixth", SECOND).revision)
     digest = files["models/sixth/manifest.json"]
     Path(".dvc/cache/files/md5", digest[:2], digest[2:]).unlink()
-    before, head = snapshot(), registry.head()
+    before, head = snapshot(), head()
     with pytest.raises(UserError, match=r"models/sixth/manifest.json with MD5 .* is to be had nowhere"):
         deploy_sixth(version=SECOND)
-    assert registry.in_stage("sixth") == registry.find("sixth", FIRST)
-    assert (snapshot(), registry.head()) == (before, head)
+    assert tags.in_stage("sixth") == tags.find("sixth", FIRST)
+    assert (snapshot(), head()) == (before, head)
     assert_deployed(FIRST)
 
 
@@ -206,7 +206,7 @@ def test_a_version_that_the_code_here_would_score_otherwise_moves_neither_model_
     with pytest.raises(UserError, match=r"does not work with .*: `python -m stages.score` failed .*: KeyError: 'weekday'\."):
         deploy_sixth(version=FOREIGN)
     assert_deployed(FIRST)
-    assert registry.in_stage("sixth") == registry.find("sixth", FIRST)
+    assert tags.in_stage("sixth") == tags.find("sixth", FIRST)
     git("checkout", "--quiet", "sixth@v0.9.0", "--", "stages")
     deploy_sixth(version=FOREIGN)
     assert_deployed(FOREIGN)
@@ -269,7 +269,7 @@ def test_a_deployment_that_is_interrupted_anywhere_ends_right_when_it_is_started
         assert not MODEL.exists() or len(list(MODEL.iterdir())) == files
         deploy_sixth(version=target)
         assert_deployed(target)
-        assert registry.in_stage("sixth") == registry.find("sixth", target)
+        assert tags.in_stage("sixth") == tags.find("sixth", target)
         entry = deployments()[-1]
         assert (entry["version"], entry["hash"]) == (target, hash_of(target))
         assert entry["previous"] == {"version": other, "hash": hash_of(other)}
@@ -287,7 +287,7 @@ def test_branch_and_tags_are_pushed_on_request(tmp_path: Path) -> None:
     assert git("ls-remote", "origin") == ""
     deploy_sixth(push=True)
     there = git("ls-remote", "origin")
-    assert registry.head() in there
+    assert head() in there
     assert "refs/tags/sixth#prod#1" in there
 
 

@@ -16,8 +16,8 @@ import stages.projects
 from stages import promote
 from stages.core.cli import UserError
 from stages.promote import REFUSED, consider
-from stages.promotion import ledger, registry
-from stages.promotion.git import git
+from stages.promotion import checkout, ledger, tags
+from stages.promotion.git import git, head
 from stages.runtime.identity import outputs
 from tests.clones import run
 
@@ -35,8 +35,8 @@ def known(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def champion(known: Path, revisions: tuple[str, str]) -> str:
     """The first commit's model is v1.0.0 in prod; gives that commit."""
-    registry.register("sixth", revisions[0], "v1.0.0", "The first.")
-    registry.assign("sixth", "v1.0.0", "prod", "The first.")
+    tags.register("sixth", revisions[0], "v1.0.0", "The first.")
+    tags.assign("sixth", "v1.0.0", "prod", "The first.")
     return revisions[0]
 
 
@@ -66,7 +66,7 @@ def test_the_first_model_is_promoted_and_a_second_start_finds_nothing_to_decide(
     known: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settle()
-    head = registry.head()
+    head = head()
     assert promote.main("sixth") is None
     printed = capsys.readouterr().out
     assert verdicts(printed) == {
@@ -80,8 +80,8 @@ def test_the_first_model_is_promoted_and_a_second_start_finds_nothing_to_decide(
     assert (entry["accepted"], entry["version"], entry["stage"]) == (True, "v1.0.0", "prod")
     assert (entry["champion"], entry["comparison"]) == (None, None)
     assert (entry["challenger"]["revision"], entry["by"]) == (head, "Tess Tester")
-    assert entry["challenger"]["hash"] == registry.model_hash_at("sixth", head)
-    assert registry.in_stage("sixth") == registry.Version("sixth", "v1.0.0", head)
+    assert entry["challenger"]["hash"] == checkout.model_hash_at("sixth", head)
+    assert tags.in_stage("sixth") == tags.Version("sixth", "v1.0.0", head)
     assert message_of("sixth@v1.0.0") == message_of("sixth#prod#1") == entry["reason"]
     assert git("log", "-1", "--format=%s") == "Promote sixth v1.0.0"
     assert git("rev-parse", "HEAD~1") == head
@@ -98,7 +98,7 @@ def test_a_model_that_is_good_enough_becomes_the_next_version_with_every_number_
     champion: str, known: Path
 ) -> None:
     settle()
-    head = registry.head()
+    head = head()
     proposal = consider("sixth")
     assert promote.main("sixth", by="Ann Other") is None
     (entry,) = ledger.read("sixth")
@@ -106,7 +106,7 @@ def test_a_model_that_is_good_enough_becomes_the_next_version_with_every_number_
     assert entry["champion"] == {
         "version": "v1.0.0",
         "revision": champion,
-        "hash": registry.model_hash_at("sixth", champion),
+        "hash": checkout.model_hash_at("sixth", champion),
     }
     compared = proposal.comparison
     assert compared is not None
@@ -115,8 +115,8 @@ def test_a_model_that_is_good_enough_becomes_the_next_version_with_every_number_
     assert compared.challenger == pytest.approx(entry["metrics"]["roc_auc"]["value"], abs=1e-9)
     assert f"against {compared.champion:.2f} of v1.0.0 (gain {compared.value:+.2f}, 95 % interval" in entry["reason"]
     assert "It is a minor version, as of its code and parameters these changed: stages/projects/sixth.py." in entry["reason"]
-    assert registry.in_stage("sixth") == registry.Version("sixth", "v1.1.0", head)
-    assert [version.version for version in registry.versions("sixth")] == ["v1.1.0", "v1.0.0"]
+    assert tags.in_stage("sixth") == tags.Version("sixth", "v1.1.0", head)
+    assert [version.version for version in tags.versions("sixth")] == ["v1.1.0", "v1.0.0"]
 
 
 def test_a_model_that_is_no_better_is_refused_and_trying_again_adds_no_line(
@@ -170,7 +170,7 @@ def test_an_interrupted_promotion_is_finished_by_the_next_start(
     champion: str, known: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], broken: str
 ) -> None:
     settle()
-    head = registry.head()
+    head = head()
     module: Any = ledger if broken in ("append", "commit") else registry
 
     def interrupt(*args: Any) -> None:
@@ -188,7 +188,7 @@ def test_an_interrupted_promotion_is_finished_by_the_next_start(
     assert promote.main("sixth") is None
     assert ("finished the promotion of v1.1.0" in capsys.readouterr().out) is (broken != "append")
     (entry,) = ledger.read("sixth")
-    assert registry.in_stage("sixth") == registry.Version("sixth", "v1.1.0", head)
+    assert tags.in_stage("sixth") == tags.Version("sixth", "v1.1.0", head)
     assert git("tag").split() == ["sixth#prod#1", "sixth#prod#2", "sixth@v1.0.0", "sixth@v1.1.0"]
     assert message_of("sixth@v1.1.0") == message_of("sixth#prod#2") == entry["reason"]
     assert git("rev-parse", "HEAD~1") == head
@@ -200,7 +200,7 @@ def test_a_model_that_was_replaced_is_not_promoted_again(
 ) -> None:
     settle()
     promote.main("sixth")
-    registry.assign("sixth", "v1.0.0", "prod", "v1.1.0 was wrong about Fridays.")
+    tags.assign("sixth", "v1.0.0", "prod", "v1.1.0 was wrong about Fridays.")
     before = state()
     capsys.readouterr()
     assert promote.main("sixth") is None
@@ -214,16 +214,16 @@ def test_a_model_that_was_replaced_is_not_promoted_again(
 def test_versions_that_were_withdrawn_from_prod_leave_the_next_to_be_judged_as_the_first(
     known: Path, revisions: tuple[str, str]
 ) -> None:
-    registry.register("sixth", revisions[0], "v1.4.2", "Never in prod.")
+    tags.register("sixth", revisions[0], "v1.4.2", "Never in prod.")
     settle()
     proposal = consider("sixth")
     assert (proposal.champion, proposal.comparison, proposal.version) == (None, None, "v2.0.0")
     assert "none is in prod whose contract it could keep" in proposal.decision.reason
-    registry.register("sixth", revisions[1], "v1.5.0", "By hand.")
+    tags.register("sixth", revisions[1], "v1.5.0", "By hand.")
     again = consider("sixth")
     assert (again.version, again.challenger["revision"]) == ("v1.5.0", revisions[1])
     promote.main("sixth")
-    assert registry.in_stage("sixth") == registry.Version("sixth", "v1.5.0", revisions[1])
+    assert tags.in_stage("sixth") == tags.Version("sixth", "v1.5.0", revisions[1])
 
 
 def change_code(folder: Path) -> None:
@@ -295,7 +295,7 @@ def test_outside_git_nothing_is_promoted(known: Path, monkeypatch: pytest.Monkey
 
 def lose(path: str, revision: str) -> str:
     """Take a commit's file out of the cache; gives its MD5."""
-    digest = outputs(registry.lock_at(revision))[path]
+    digest = outputs(checkout.lock_at(revision))[path]
     Path(".dvc/cache/files/md5", digest[:2], digest[2:]).unlink()
     return digest
 
@@ -321,14 +321,14 @@ def test_a_push_takes_branch_and_tags_together_and_can_be_made_up_for(champion: 
     settle()
     with pytest.raises(UserError, match="`git push` failed"):
         promote.main("sixth", push=True)
-    assert registry.in_stage("sixth") == registry.find("sixth", "v1.1.0")
+    assert tags.in_stage("sixth") == tags.find("sixth", "v1.1.0")
     run(tmp_path, "git", "init", "--quiet", "--bare", "remote.git")
     git("remote", "add", "origin", str(tmp_path / "remote.git"))
     assert promote.main("sixth", push=True) is None
     assert len(ledger.read("sixth")) == 1
     remote = {line.split()[1]: line.split()[0] for line in git("ls-remote", "origin").splitlines()}
     branch = git("symbolic-ref", "HEAD")
-    assert remote[branch] == registry.head()
+    assert remote[branch] == head()
     assert {name for name in remote if name.startswith("refs/tags") and not name.endswith("^{}")} == {
         f"refs/tags/{tag}" for tag in git("tag").split()
     }

@@ -12,8 +12,8 @@ import pytest
 from stages import replay
 from stages.core.cli import UserError
 from stages.core.files import read_json
-from stages.promotion import registry
-from stages.promotion.registry import git
+from stages.promotion import checkout
+from stages.promotion.git import git, head
 from stages.runtime.identity import outputs
 from tests.clones import run
 from tests.stages.answers import Answers
@@ -33,7 +33,7 @@ def replay_file(logged: dict[str, Any], *, retrain: bool = False) -> int:
 
 def forget(*folders: str) -> None:
     """Take everything of these folders out of the cache and the workspace."""
-    for path, digest in outputs(registry.lock_at("HEAD~1")).items():
+    for path, digest in outputs(checkout.lock_at("HEAD~1")).items():
         if path.startswith(folders):
             Path(".dvc/cache/files/md5", digest[:2], digest[2:]).unlink()
     for folder in folders:
@@ -44,10 +44,10 @@ def test_what_the_server_predicted_comes_out_bit_for_bit_after_the_code_has_chan
     logged: list[dict[str, Any]], revisions: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert [entry["input"] for entry in logged] == list(ROWS)
-    with registry.checkout("sixth", revisions[0]) as folder:
+    with checkout.checkout("sixth", revisions[0]) as folder:
         manifest = read_json(folder / "models" / "sixth" / "manifest.json")
     for entry in logged:
-        assert entry["revision"] == revisions[0] != registry.head()
+        assert entry["revision"] == revisions[0] != head()
         assert replay_file(entry) == 0
         printed = capsys.readouterr().out
         score = repr(entry["output"]["probability"])
@@ -80,9 +80,9 @@ def test_the_value_of_a_regressor_is_its_prediction() -> None:
 
 
 def test_a_model_that_is_not_the_one_of_the_revision_is_refused(logged: list[dict[str, Any]]) -> None:
-    there = registry.model_hash_at("sixth", "HEAD")
+    there = checkout.model_hash_at("sixth", "HEAD")
     with pytest.raises(UserError, match=f"has the hash {there}, the one that predicted has {logged[0]['hash']}"):
-        replay_file(logged[0] | {"revision": registry.head()})
+        replay_file(logged[0] | {"revision": head()})
 
 
 @pytest.mark.parametrize("revision", ["{}-dirty", "unknown", "", "--output=stolen"])
@@ -122,7 +122,7 @@ def test_a_model_that_comes_out_other_than_it_was_is_told(logged: list[dict[str,
     Path("params.yaml").write_text(Path("params.yaml").read_text().replace("seed: 0", "seed: 1"))
     git("commit", "--quiet", "--all", "--message", "Change the seed and forget to train")
     with pytest.raises(UserError, match=r"made anew, models/sixth/.*model.joblib.* came out other than dvc.lock of"):
-        replay_file(logged[0] | {"revision": registry.head()}, retrain=True)
+        replay_file(logged[0] | {"revision": head()}, retrain=True)
 
 
 def test_the_server_is_asked_for_the_prediction(logged: list[dict[str, Any]], answers: Answers) -> None:

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from stages.review.sides import Change, Side, flatten, kinds_of_change, read_side
 
 import stages.projects
 from stages import report
 from stages.core.cli import UserError
 from stages.projects._base import load_project
 from stages.promote import Proposal
-from stages.promotion import registry
+from stages.promotion import tags
 from stages.promotion.gate import Comparison, Decision, Rule
-from stages.review.sides import Change, Side, flatten, kinds_of_change, read_side
 from stages.review.tables import code, prose
 from stages.review.text import difference, markdown, verdict
 from tests.clones import run
@@ -124,7 +124,7 @@ def test_an_amount_is_told_with_its_unit() -> None:
 
 def test_the_gate_is_told_rule_by_rule_or_why_it_has_no_verdict() -> None:
     decision = Decision(False, RULES, "Refused.")
-    champion = registry.Version("telecom", "v1.0.0", "c" * 40)
+    champion = tags.Version("telecom", "v1.0.0", "c" * 40)
     refused = change(gate=Proposal(decision, champion, None, {}, "v1.1.0", {}))
     assert verdict(refused) == "The gate would refuse it: comparison"
     text = written(refused)
@@ -241,8 +241,8 @@ def change_params(repository: Path, name: str = "sixth") -> None:
 
 
 def test_the_report_of_a_change_is_as_the_example_shows(known: Path, revisions: tuple[str, str]) -> None:
-    registry.register("sixth", revisions[0], "v1.0.0", "The first.")
-    registry.assign("sixth", "v1.0.0", "prod", "The first.")
+    tags.register("sixth", revisions[0], "v1.0.0", "The first.")
+    tags.assign("sixth", "v1.0.0", "prod", "The first.")
     change_params(known)
     run(known, "dvc", "repro", "explain@sixth", "export@sixth")
     run(known, "git", "commit", "--quiet", "--all", "--message", "Draw more rows and grow more trees")

@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 import stages.projects
 from stages import retrain
 from stages.core.cli import UserError
-from stages.promotion import ledger, registry
-from stages.promotion.registry import git
+from stages.promotion import checkout, ledger, tags
+from stages.promotion.git import git
 from tests.samples import raw_rows
 
 NAME = "sixth"
@@ -59,8 +59,8 @@ def live(repository: Path, revisions: tuple[str, str], monkeypatch: pytest.Monke
     document[NAME]["promote"] = {"margin": 0.9, "fairness_margin": 1.0, "max_ece": 0.9, "latency_ms": 500.0}
     YAML(typ="safe").dump(document, Path("params.yaml"))
     git("commit", "--quiet", "--all", "--message", "Lenient rules")
-    registry.register(NAME, revisions[1], "v1.0.0", "The first.")
-    registry.assign(NAME, "v1.0.0", "prod", "The first.")
+    tags.register(NAME, revisions[1], "v1.0.0", "The first.")
+    tags.assign(NAME, "v1.0.0", "prod", "The first.")
     return repository
 
 
@@ -142,7 +142,7 @@ def test_another_truth_is_learnt_and_an_interrupted_loop_ends_where_an_undisturb
     with contextlib.chdir(copy):
         assert retrain.main(NAME, address) == (retrain.REFUSED if refused else None)
         expected = state()
-    places = ["promote.main", "restore"] if refused else ["dvc", "adopt", "registry.register", "promote.main"]
+    places = ["promote.main", "restore"] if refused else ["dvc", "adopt", "tags.register", "promote.main"]
     code = again(*places, monkeypatch=monkeypatch, address=address)
     assert code == (retrain.REFUSED if refused else None)
     found = state()
@@ -160,10 +160,10 @@ def test_another_truth_is_learnt_and_an_interrupted_loop_ends_where_an_undisturb
     else:
         assert events == [("drift", "retrain"), ("promotion", True), ("deployment", None)]
         assert [Path(source).read_bytes() for source in sources()[1:]] == [Path(address).read_bytes()]
-        held = registry.in_stage(NAME)
+        held = tags.in_stage(NAME)
         assert held is not None
         assert held.version != "v1.0.0"
-        assert registry.model_hash_at(NAME, held.revision) == found["ledger"][2]["hash"]
+        assert checkout.model_hash_at(NAME, held.revision) == found["ledger"][2]["hash"]
     assert not found["left"]
 
 

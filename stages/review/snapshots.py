@@ -1,26 +1,21 @@
-"""What two revisions of a project hold, and in what they differ."""
+"""What a revision has of a project, and in what two of them differ."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ruamel.yaml import YAML
 
 from stages.core.files import Paths
-from stages.projects._base import Project
-from stages.promote import Proposal
-from stages.promotion.gate import Comparison
-from stages.runtime.identity import model_hash
+from stages.runtime.identity import locked_stages, model_hash
 
 
 @dataclass(frozen=True)
-class Side:
-    """What the base or the workspace holds of a project: params by dotted key, stages of dvc.lock by name, MD5 of their
+class Snapshot:
+    """What the base or the workspace has of a project: params by dotted key, stages of dvc.lock by name, MD5 of their
     outputs by path, metrics with `low` and `high` None without evaluation.json. Reports and manifest are empty if missing.
     """
 
@@ -37,33 +32,23 @@ class Side:
         """The hash of the model that dvc.lock records."""
         return model_hash({Path(path).name: digest for path, digest in self.outs.items() if path.startswith("models/")})
 
-
-@dataclass(frozen=True)
-class Change:
-    """A project that differs from the base, in `kinds` of things and, of its modules, in `code`. A comparison or proposal
-    that could not be made is the reason in words, empty where none was needed. `images` are paths of plots by title.
-    """
-
-    project: Project
-    before: Side
-    after: Side
-    kinds: list[str]
-    code: list[str]
-    outdated: list[str]
-    images: dict[str, Path]
-    comparison: Comparison | str
-    gate: Proposal | str
+    @property
+    def code(self) -> set[str]:
+        """The files and folders of code that the stages depend on."""
+        deps = {dep["path"] for block in self.stages.values() for dep in block.get("deps", [])}
+        return {path for path in deps if path.startswith("stages/")}
 
 
-def read_side(root: Path, name: str) -> Side:
-    """What a folder with the tree of a revision holds of a project. One that its params.yaml does not know has no params."""
+def read_snapshot(root: Path, name: str) -> Snapshot:
+    """What a folder with the tree of a revision has of a project. One that its params.yaml does not name has no params."""
     paths = Paths(name)
     params = load_params_yaml(root)
-    lock = yaml.load(_text(root / "dvc.lock"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    stages = {stage: block for stage, block in lock.get("stages", {}).items() if stage.endswith(f"@{name}")}
+    lock = root / "dvc.lock"
+    locked = locked_stages(lock.read_bytes()) if lock.exists() else {}
+    stages = {stage: block for stage, block in locked.items() if stage.endswith(f"@{name}")}
     metrics = json.loads(_text(root / paths.reports / "metrics.json")).get(name, {})
     evaluation = json.loads(_text(root / paths.reports / "evaluation.json"))
-    return Side(
+    return Snapshot(
         params=flatten(params.get("base", {}), "base") | flatten(params[name], name) if name in params else {},
         stages=stages,
         outs={out["path"]: out["md5"] for block in stages.values() for out in block.get("outs", [])},
@@ -87,14 +72,8 @@ def flatten(block: Any, prefix: str) -> dict[str, Any]:
     return {key: leaf for name, value in block.items() for key, leaf in flatten(value, f"{prefix}.{name}").items()}
 
 
-def modules_of(sides: Iterable[Side]) -> set[str]:
-    """The modules that a project's stages depend on."""
-    deps = {dep["path"] for side in sides for block in side.stages.values() for dep in block.get("deps", [])}
-    return {path for path in deps if path.startswith("stages/")}
-
-
-def kinds_of_change(name: str, before: Side, after: Side, code: list[str]) -> list[str]:
-    """What differs of a project between two revisions, where `code` is the list of its modules that do."""
+def kinds_of_change(name: str, before: Snapshot, after: Snapshot, code: list[str]) -> list[str]:
+    """What differs of a project between two revisions, where `code` names what differs of its code."""
     if not before.params:
         return ["everything, as it is new"]
     paths = before.outs.keys() | after.outs.keys()
