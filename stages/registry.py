@@ -6,7 +6,6 @@ A version is a commit. Its dvc.lock names the model's files, which lie in DVC's 
 from __future__ import annotations
 
 import io
-import os
 import re
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from stages.cache import fetch_files
 from stages.command import UserError
 from stages.git import git, git_bytes, head, uncommitted, who
 from stages.lock import model_files, model_hash, outputs
+from stages.runtime.kernels import clean_environment
 
 __all__ = [
     "REPORTS", "Version", "assign", "checkout", "fetch", "files_at", "find", "git", "head", "in_stage", "lock_at",
@@ -137,7 +137,7 @@ def checkout(project: str, revision: str) -> Iterator[Path]:
 
 def run_script(folder: Path, script: str, *arguments: str, code: Path | None = None) -> None:
     """Run `python -m script` in a folder, with the code there or in another; UserError ends with what it said last."""
-    environment = os.environ | {"PYTHONPATH": str((code or folder).resolve())}
+    environment = clean_environment() | {"PYTHONPATH": str((code or folder).resolve())}  # the code sets its own kernels
     command = [sys.executable, "-m", script, *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
