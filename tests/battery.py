@@ -3,8 +3,8 @@
 python -m tests.battery
 
 `tests/golden/battery.json` holds the results. Two processors are compared in seconds, where whole pipelines take minutes. It
-keeps to what qemu-user 7.2 can run. Left out are: `np.argsort` that is not stable, whose AVX2 code can crash there; and fitting
-a Gaussian process, which does not end there in minutes.
+keeps to what qemu-user 7.2 can run. Left out are `np.argsort` that is not stable, whose AVX2 code can crash there, and the
+fit of a Gaussian process, which does not end there in minutes.
 """
 
 from __future__ import annotations
