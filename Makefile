@@ -59,7 +59,7 @@ bench: setup  ## measure what the README quotes
 screenshots: setup  ## take the pictures of the web pages that the README shows
 	python -m tests.screenshots
 
-verify: setup  ## run the pipeline in two clean clones and compare the hashes of all outputs
+verify: setup  ## run the pipeline in two clean clones; the bytes of all outputs must agree with each other and with dvc.lock
 	python -m tests.verify
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --no-strip-extras --generate-hashes \

@@ -23,6 +23,11 @@ hypothesis.settings.load_profile("tests")
 LONGEST = ("test_story.py", "test_retrain.py", "test_tune.py", "test_verify.py")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """In pyproject.toml it would make pytest import scikit-learn, and so NumPy, before `stages` fixes the kernels."""
+    config.addinivalue_line("filterwarnings", "ignore::sklearn.exceptions.ConvergenceWarning")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first: one that is begun last keeps the other processes waiting for it."""
     items.sort(key=lambda item: item.path.name not in LONGEST)

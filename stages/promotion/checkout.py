@@ -8,7 +8,6 @@ features that it was trained with, and two versions of a module cannot be import
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 import sys
 import tarfile
@@ -24,6 +23,7 @@ from stages.core.cli import UserError
 from stages.promotion.cache import fetch_files
 from stages.promotion.git import git_bytes
 from stages.runtime.identity import model_files, model_hash, outputs
+from stages.runtime.kernels import clean_environment
 
 REPORTS = (  # what the server shows
     "card.md", "data.json", "evaluation.json", "importance.json", "leaderboard.json", "market.json", "profile.json",
@@ -72,8 +72,8 @@ def checkout(project: str, revision: str) -> Iterator[Path]:
 
 
 def script_environment(code: Path) -> dict[str, str]:
-    """The environment of a script of the code in a folder. It is to set by itself what its revision sets."""
-    return {**os.environ, "PYTHONPATH": str(code.resolve())}
+    """The environment of a script of the code in a folder, which sets its own kernels."""
+    return {**clean_environment(), "PYTHONPATH": str(code.resolve())}
 
 
 def run_script(folder: Path, script: str, *arguments: str, code: Path | None = None) -> None:
