@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from stages.registry import run_script
+from stages.promotion.checkout import run_script
 from stages.runtime import kernels
 from tests.samples import ROOT
 from tests.verify import GOLDEN, battery, compare
