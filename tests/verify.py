@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from stages.lock import outputs
+from stages.runtime.identity import outputs
 from stages.runtime import kernels
 
 GOLDEN = Path(__file__).parent / "golden" / "battery.json"
