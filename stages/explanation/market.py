@@ -1,5 +1,5 @@
 """The adverts of a project that estimates prices, for the page on its market: what can be filtered and drawn there, and the
-adverts whose price lies outside the model's interval.
+adverts whose price is outside the model's interval.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def furthest(side: np.ndarray, distance: np.ndarray, objects: pd.Series) -> np.n
 
 
 def dimension(name: str, title: str, values: np.ndarray, project: Project) -> dict[str, Any]:
-    """A column or feature that adverts are sorted by, gaps as None."""
+    """A column or feature that adverts are sorted by, missing values as None."""
     column = next((column for column in columns_of(project.record) if column.name == name), None)
     entry = {"name": name, "title": title, "unit": column.unit if column else ""}
     if values.dtype.kind != "O":
@@ -99,5 +99,5 @@ def coded(texts: np.ndarray, choices: list[str]) -> tuple[list[str], list[int | 
 
 
 def numbers(array: np.ndarray, digits: int) -> list[float | None]:
-    """Numbers with so many significant digits, gaps as None."""
+    """Numbers with so many significant digits, missing ones as None."""
     return [None if np.isnan(value) else rounded(value, digits) for value in array.tolist()]

@@ -1,4 +1,4 @@
-"""What the training rows look like, column by column: gaps, ranges, shapes, frequent values and correlations."""
+"""What the training rows look like, column by column: missing values, ranges, shapes, frequent values and correlations."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def profile(frame: pd.DataFrame, project: Project) -> dict[str, Any]:
 
 
 def described(values: np.ndarray) -> dict[str, Any]:
-    """The share of gaps and the number of different values; the quantiles of numbers and dates; and of what has few values
-    or is text the most frequent with their share of the known ones, else a histogram.
+    """The share of missing values and the number of distinct ones; the quantiles of numbers and dates; and of what has few
+    values or is text the most frequent with their share of the known ones, else a histogram.
     """
     known = values[~is_missing(values)]
     found, counts = np.unique(known, return_counts=True)

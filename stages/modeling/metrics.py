@@ -124,8 +124,8 @@ def average_precision(target: np.ndarray, score: np.ndarray, weights: np.ndarray
 def calibration_error(target: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Expected calibration error over ten bins of equal width (Naeini, Cooper and Hauskrecht, AAAI 2015)."""
     bins = np.eye(ECE_BINS)[calibration_bins(probability)]
-    gap = weights @ (bins * (probability - target)[:, None])
-    return np.abs(gap).sum(axis=1) / weights.sum(axis=1)
+    difference = weights @ (bins * (probability - target)[:, None])
+    return np.abs(difference).sum(axis=1) / weights.sum(axis=1)
 
 
 def calibration_bins(probability: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Scale = Literal["log_odds", "probability", "log", "value"]
 
 ADDITIVITY = 1e-6  # relative to the prediction where that is above 1
-SCORED = 192  # rows that a sampled explanation may score: what is left of 1/300 s on one core for the dearest model here
+SCORED = 192  # rows that a sampled explanation may score: what is left of 1/300 s on one core for the slowest model here
 ENUMERATED = 5  # fields up to which all coalitions are scored: 2^5 cost no more than sampling orders of the fields does
 
 

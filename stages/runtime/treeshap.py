@@ -50,10 +50,10 @@ class Trees:
     def __call__(self, row: np.ndarray) -> np.ndarray:
         """Contributions per column. A row is compared with splits as the estimator does."""
         row = np.clip(row, -self._limit, self._limit).astype(self._dtype).astype(np.float64)
-        gaps = bool(np.isnan(row).any())
+        any_missing = bool(np.isnan(row).any())
         values = np.zeros(self._columns)
         for block in self._blocks:
-            values += np.bincount(block.feature, block(row, gaps), self._columns)
+            values += np.bincount(block.feature, block(row, any_missing), self._columns)
         return values
 
 
@@ -62,8 +62,8 @@ class _Nodes:
     number -1 is the way to a root.
 
     `share`: of the rows in the node above. `zone`: of the rows let through by all splits on the branch's feature on the path
-    up to it; `low`, `high`, `gap`: the values these let through, and whether a gap. `origin`: of a split, the branch of the
-    last split on the same feature before it.
+    up to it; `low`, `high`, `blank`: the values these let through, and whether a missing one. `origin`: of a
+    split, the branch of the last split on the same feature before it.
     """
 
     def __init__(self, table: Mapping[str, np.ndarray]) -> None:
@@ -79,7 +79,7 @@ class _Nodes:
         self.share[right] = 1 - self.share[left]
         self.origin = self._origins(splits)
         self.zone, self.low, self.high = np.ones(size + 1), np.full(size + 1, -np.inf), np.full(size + 1, np.inf)
-        self.gap = np.ones(size + 1, dtype=bool)
+        self.blank = np.ones(size + 1, dtype=bool)
         reach, distinct = np.ones(size), np.zeros(size, dtype=np.int64)
         for level in self.levels(self.roots):
             left, right, before = self.left[level], self.right[level], self.origin[level]
@@ -89,8 +89,8 @@ class _Nodes:
                 reach[branch] = reach[level] * self.share[branch]
                 distinct[branch] = distinct[level] + (before < 0)
             self.high[left] = self.low[right] = self.number[level]
-            self.gap[left] = self.gap[before] & self.missing_left[level]
-            self.gap[right] = self.gap[before] & ~self.missing_left[level]
+            self.blank[left] = self.blank[before] & self.missing_left[level]
+            self.blank[right] = self.blank[before] & ~self.missing_left[level]
         leaves = self.feature < 0
         self.expected = float(reach[leaves] @ self.number[leaves])
         self.distinct, self.splits = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
@@ -159,18 +159,18 @@ class _Block:
         before, left, right = nodes.origin[splits], nodes.left[splits], nodes.right[splits]
         self.feature, self._split = nodes.feature[splits], nodes.number[splits]
         self._missing_left = nodes.missing_left[splits]
-        self._low, self._high, self._gap = nodes.low[before], nodes.high[before], nodes.gap[before]
+        self._low, self._high, self._blank = nodes.low[before], nodes.high[before], nodes.blank[before]
         self._left_zone, self._right_zone, self._right_share = nodes.zone[left], nodes.zone[right], nodes.share[right]
 
-    def __call__(self, row: np.ndarray, gaps: bool) -> np.ndarray:
+    def __call__(self, row: np.ndarray, any_missing: bool) -> np.ndarray:
         """What each split adds to its feature."""
         values = row[self.feature]
         left = values <= self._split
         inside = (values > self._low) & (values <= self._high)
-        if gaps:
+        if any_missing:
             missing = np.isnan(values)
             left = np.where(missing, self._missing_left, left)
-            inside = np.where(missing, self._gap, inside)
+            inside = np.where(missing, self._blank, inside)
         # The probability of the right branch is fixed + factor * damping: the other one's, one less it, or the share.
         factor = np.where(left, self._right_zone, -self._left_zone) * inside
         fixed = np.where(inside, ~left, self._right_share)

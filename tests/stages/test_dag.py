@@ -45,7 +45,7 @@ def outputs(name: str, stage: str) -> set[str]:
 
 
 def imports_of(path: str) -> set[str]:
-    """The modules of this repository that a module imports, at its top or inside a function, and their packages."""
+    """The modules of this repository that a module imports, at its top or inside a function, and the packages of those."""
     names: set[str] = set()
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -55,7 +55,7 @@ def imports_of(path: str) -> set[str]:
     places = [Path(*name.split(".")) for name in names if name.startswith("stages")]
     packages = {folder / "__init__" for place in places for folder in (place, *place.parents)}
     files = {f"{place}.py" for place in {*places, *packages}}
-    return {file for file in files if (ROOT / file).exists()}
+    return {file for file in files if (ROOT / file).exists() and (ROOT / file).stat().st_size}
 
 
 def closure(*paths: str) -> set[str]:
@@ -204,15 +204,15 @@ def test_a_changed_line_in_a_module_outdates_the_stages_that_list_it_or_its_fold
 
 
 def test_prose_caches_and_what_only_commands_outside_the_dag_read_outdate_no_stage(clone: Path) -> None:
-    changes = {
-        "promotion": ("coverage_tolerance", "0.05", "0.06"),
-        "monitoring": ("min_rows", "100", "120"),
-        "tuning": ("log", "False", "True"),
+    defaults = {
+        "promotion": "coverage_tolerance: Share = 0.06",
+        "monitoring": "gaps: Share = 0.04",
+        "tuning": "log: bool = True",
     }
-    for folder, (field, before, after) in changes.items():
+    for folder, default in defaults.items():
         path = clone / "stages" / folder / "settings.py"
-        changed = re.sub(rf"( {field}: .* = ){re.escape(before)}\n", rf"\g<1>{after}\n", source := path.read_text())
-        assert changed != source, folder
+        changed, count = re.subn(rf"(?<= ){default.partition(' = ')[0]} = .*", default, path.read_text())
+        assert count == 1, folder
         path.write_text(changed)
     params = YAML(typ="safe").load((clone / "params.yaml").read_text())
     params["sixth"] |= {"promote": {"floors": {"roc_auc": 0.1}}, "drift": {"max_gaps": 0.3}}

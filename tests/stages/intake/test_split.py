@@ -26,7 +26,7 @@ def batches(project: Project, *sizes: int) -> pd.DataFrame:
 
 
 @given(groups=st.lists(st.integers(0, 12), min_size=4, max_size=60), cuts=st.integers(1, 3))
-def test_no_group_straddles_the_split_however_rows_and_sources_fall(groups: list[int], cuts: int) -> None:
+def test_no_group_is_on_both_sides_however_rows_and_sources_fall(groups: list[int], cuts: int) -> None:
     frame = pd.DataFrame({"g": groups, "MEDV": 1.0, "source": np.arange(len(groups)) * cuts // len(groups)})
     mask = mask_of(frame, replace(BOSTON, groups=lambda rows: rows["g"]))
     assert (mask.groupby(frame["g"]).nunique() == 1).all()
