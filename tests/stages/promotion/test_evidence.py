@@ -25,8 +25,8 @@ from stages.promotion.evidence import (
     try_artifact,
 )
 from stages.promotion.gate import Comparison, check_artifact
-from stages.promotion.tags import Version
 from stages.promotion.settings import Promote
+from stages.promotion.tags import Version
 from tests.samples import records
 from tests.stages.sixth import project as sixth
 
