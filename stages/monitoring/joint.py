@@ -1,6 +1,6 @@
-"""Tests of all columns together: can the batch be told from the reference, and do its numbers depend on each other as they
-did? Both take the matrix of `twosample.encode`, shape (rows, columns), and the mask `inside` of the batch's rows in it, shape
-(rows,).
+"""Tests of all columns together: can the batch be told from the reference, and do its numbers still depend on each other?
+
+Both take the matrix of `twosample.encode`, shape (rows, columns), and the mask `inside` of the batch's rows, shape (rows,).
 """
 
 from __future__ import annotations

@@ -143,6 +143,8 @@ def retrain(request: Request) -> int | None:
         state = state_of(facts)
         if not done and state is not State.LEARNED:
             check_clean(request, state)
+        if state in done:
+            raise RuntimeError(f"{request.project}: the batch is still in the state {state.name} after its action")
         ACTIONS[state](request, facts)
         if state in ENDS:
             return ENDS[state]
@@ -188,8 +190,7 @@ def adopt_batch(request: Request, facts: Facts) -> None:
 def ask_gate(request: Request, facts: Facts) -> None:
     if unfinished := record.interrupted_promotion(request.project):
         record.carry_out(request.project, unfinished)
-    else:
-        print(record.promote(request.project).reason)
+    print(record.promote(request.project).reason)
 
 
 def deploy_model(request: Request, facts: Facts) -> None:

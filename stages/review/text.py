@@ -57,7 +57,7 @@ def difference(change: Change) -> str:
         return f"is new: {title} {value_of(metric, now)}"
     if change.before.model == change.after.model:
         other = f", but its measured metrics differ: {title} {value_of(metric, now)}" if "metrics" in change.kinds else ""
-        return f"keeps its model, byte for byte{other}"
+        return f"keeps its model byte for byte{other}"
     if not isinstance(found, Comparison):
         values = f"{title} {value_of(metric, now)} against {value_of(metric, then)}"
         return f"has {values}; whether that is more than noise is unknown: {prose(found)}"

@@ -31,7 +31,7 @@ from stages.modeling.metrics import bootstrap
 from stages.modeling.pipeline import RowFeatures, build_model, predict_scores
 from stages.modeling.settings import Train
 from stages.projects._base import Project, load_project
-from stages.promotion.gate import compare
+from stages.promotion.gate import compare_models
 from stages.review.workspace import Params
 from tests.samples import records
 
@@ -90,7 +90,7 @@ def judge(name: str, seed: int) -> Found:
     simpler = measure(project, params, params.train, simple, rows)
 
     def better(challenger: Measured, champion: Measured) -> bool:
-        verdict = compare(project.primary_metric, (challenger, champion), params.promote, len(rows[3])).verdict
+        verdict = compare_models(project.primary_metric, (challenger, champion), params.promote, len(rows[3])).verdict
         return verdict == "better"
 
     luck = [better(*pair) for pair in permutations(models, 2)]

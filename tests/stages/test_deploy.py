@@ -11,7 +11,7 @@ import pytest
 from stages import deploy
 from stages.core.cli import UserError
 from stages.core.files import read_json, write_json
-from stages.promotion import checkout, ledger, tags
+from stages.promotion import checkout, installation, ledger, tags
 from stages.promotion.git import git, head
 from stages.runtime.identity import md5, outputs
 from tests.clones import run
@@ -82,7 +82,7 @@ def test_the_version_in_prod_takes_the_place_of_the_model_in_the_workspace(capsy
     }
     assert (REPORTS / "metrics.json").read_bytes() == metrics, "it is in Git, not in DVC's cache"
     assert MODEL.stat().st_mode & 0o777 == 0o755, "a server of another user must be able to read it"
-    assert f"v1.0.0 ({hash_of(FIRST)[:12]}) now lies in models/sixth" in capsys.readouterr().out
+    assert f"v1.0.0 ({hash_of(FIRST)[:12]}) is now in models/sixth" in capsys.readouterr().out
 
 
 def test_a_deployment_is_noted_in_the_ledger_and_committed_alone() -> None:
@@ -107,12 +107,12 @@ def test_a_deployment_is_noted_in_the_ledger_and_committed_alone() -> None:
 
 def test_deploying_what_is_there_says_so_and_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     deploy_sixth()
-    before, head, tags = snapshot(), head(), git("tag")
+    before, commit, tags = snapshot(), head(), git("tag")
     shutil.rmtree(".dvc/cache")  # what lies there need not be fetched
     deploy_sixth()
     deploy_sixth(version=FIRST)
-    assert (snapshot(), head(), git("tag")) == (before, head, tags)
-    assert capsys.readouterr().out.count("lay already in models/sixth") == 2
+    assert (snapshot(), head(), git("tag")) == (before, commit, tags)
+    assert capsys.readouterr().out.count("was already in models/sixth") == 2
 
 
 def test_a_model_promoted_from_this_workspace_is_only_marked() -> None:
@@ -187,11 +187,11 @@ def test_a_version_whose_files_are_lost_moves_neither_model_nor_stage() -> None:
     files = checkout.files_at("sixth", tags.find("sixth", SECOND).revision)
     digest = files["models/sixth/manifest.json"]
     Path(".dvc/cache/files/md5", digest[:2], digest[2:]).unlink()
-    before, head = snapshot(), head()
-    with pytest.raises(UserError, match=r"models/sixth/manifest.json with MD5 .* is to be had nowhere"):
+    before, commit = snapshot(), head()
+    with pytest.raises(UserError, match=r"models/sixth/manifest.json with MD5 .* was not found"):
         deploy_sixth(version=SECOND)
     assert tags.in_stage("sixth") == tags.find("sixth", FIRST)
-    assert (snapshot(), head()) == (before, head)
+    assert (snapshot(), head()) == (before, commit)
     assert_deployed(FIRST)
 
 
@@ -226,7 +226,7 @@ def interrupt(patch: pytest.MonkeyPatch, at: int, stop: Callable[[], None]) -> N
 
     for place, name in (
         (Path, "rename"), (Path, "replace"), (shutil, "rmtree"),
-        (registry, "assign"), (ledger, "append"), (ledger, "commit"),
+        (tags, "assign"), (ledger, "append"), (ledger, "commit"),
     ):  # fmt: skip
         patch.setattr(place, name, counted(getattr(place, name)))
 
@@ -246,7 +246,7 @@ def in_child(work: Callable[[], None]) -> int:
 def test_a_deployment_that_is_interrupted_anywhere_ends_right_when_it_is_started_again(
     killed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deploy, "check_code", lambda fetched, wanted: None)  # it takes longest and changes nothing
+    monkeypatch.setattr(installation, "check_code", lambda fetched, wanted: None)  # it takes longest and changes nothing
 
     def stop() -> None:
         if killed:
@@ -330,7 +330,7 @@ def test_the_command_takes_the_server_from_the_environment(
     answers.given[RELOAD] = (200, {"hash": hash_of(SECOND)})
     printed = run(repository, "python", "-m", "stages.deploy", "sixth", "--version", SECOND, "--reason", "It is better.")
     assert printed.splitlines() == [
-        f"sixth: v1.1.0 ({hash_of(SECOND)[:12]}) now lies in models/sixth",
+        f"sixth: v1.1.0 ({hash_of(SECOND)[:12]}) is now in models/sixth",
         f"sixth: {answers.url} serves it",
     ]
     assert deployments()[-1]["reason"] == "It is better."

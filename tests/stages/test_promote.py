@@ -15,9 +15,10 @@ from ruamel.yaml import YAML
 import stages.projects
 from stages import promote
 from stages.core.cli import UserError
-from stages.promote import REFUSED, consider
+from stages.promote import REFUSED
 from stages.promotion import checkout, ledger, tags
 from stages.promotion.git import git, head
+from stages.promotion.proposal import propose
 from stages.runtime.identity import outputs
 from tests.clones import run
 
@@ -66,7 +67,7 @@ def test_the_first_model_is_promoted_and_a_second_start_finds_nothing_to_decide(
     known: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settle()
-    head = head()
+    commit = head()
     assert promote.main("sixth") is None
     printed = capsys.readouterr().out
     assert verdicts(printed) == {
@@ -79,12 +80,12 @@ def test_the_first_model_is_promoted_and_a_second_start_finds_nothing_to_decide(
     assert entry["reason"].endswith("It is the first version.")
     assert (entry["accepted"], entry["version"], entry["stage"]) == (True, "v1.0.0", "prod")
     assert (entry["champion"], entry["comparison"]) == (None, None)
-    assert (entry["challenger"]["revision"], entry["by"]) == (head, "Tess Tester")
-    assert entry["challenger"]["hash"] == checkout.model_hash_at("sixth", head)
-    assert tags.in_stage("sixth") == tags.Version("sixth", "v1.0.0", head)
+    assert (entry["challenger"]["revision"], entry["by"]) == (commit, "Tess Tester")
+    assert entry["challenger"]["hash"] == checkout.model_hash_at("sixth", commit)
+    assert tags.in_stage("sixth") == tags.Version("sixth", "v1.0.0", commit)
     assert message_of("sixth@v1.0.0") == message_of("sixth#prod#1") == entry["reason"]
     assert git("log", "-1", "--format=%s") == "Promote sixth v1.0.0"
-    assert git("rev-parse", "HEAD~1") == head
+    assert git("rev-parse", "HEAD~1") == commit
     assert git("show", "--name-only", "--format=", "HEAD") == "reports/sixth/ledger.jsonl"
     before = state()
     assert before[2] == ""
@@ -98,8 +99,8 @@ def test_a_model_that_is_good_enough_becomes_the_next_version_with_every_number_
     champion: str, known: Path
 ) -> None:
     settle()
-    head = head()
-    proposal = consider("sixth")
+    commit = head()
+    proposal = propose("sixth")
     assert promote.main("sixth", by="Ann Other") is None
     (entry,) = ledger.read("sixth")
     assert (entry["version"], entry["by"]) == ("v1.1.0", "Ann Other")
@@ -114,8 +115,8 @@ def test_a_model_that_is_good_enough_becomes_the_next_version_with_every_number_
     assert (compared.rows, compared.left_out) == (97, 0)
     assert compared.challenger == pytest.approx(entry["metrics"]["roc_auc"]["value"], abs=1e-9)
     assert f"against {compared.champion:.2f} of v1.0.0 (gain {compared.value:+.2f}, 95 % interval" in entry["reason"]
-    assert "It is a minor version, as of its code and parameters these changed: stages/projects/sixth.py." in entry["reason"]
-    assert tags.in_stage("sixth") == tags.Version("sixth", "v1.1.0", head)
+    assert "It is a minor version, as its code or parameters changed: stages/projects/sixth.py." in entry["reason"]
+    assert tags.in_stage("sixth") == tags.Version("sixth", "v1.1.0", commit)
     assert [version.version for version in tags.versions("sixth")] == ["v1.1.0", "v1.0.0"]
 
 
@@ -170,8 +171,8 @@ def test_an_interrupted_promotion_is_finished_by_the_next_start(
     champion: str, known: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], broken: str
 ) -> None:
     settle()
-    head = head()
-    module: Any = ledger if broken in ("append", "commit") else registry
+    commit = head()
+    module: Any = ledger if broken in ("append", "commit") else tags
 
     def interrupt(*args: Any) -> None:
         raise KeyboardInterrupt
@@ -188,10 +189,10 @@ def test_an_interrupted_promotion_is_finished_by_the_next_start(
     assert promote.main("sixth") is None
     assert ("finished the promotion of v1.1.0" in capsys.readouterr().out) is (broken != "append")
     (entry,) = ledger.read("sixth")
-    assert tags.in_stage("sixth") == tags.Version("sixth", "v1.1.0", head)
+    assert tags.in_stage("sixth") == tags.Version("sixth", "v1.1.0", commit)
     assert git("tag").split() == ["sixth#prod#1", "sixth#prod#2", "sixth@v1.0.0", "sixth@v1.1.0"]
     assert message_of("sixth@v1.1.0") == message_of("sixth#prod#2") == entry["reason"]
-    assert git("rev-parse", "HEAD~1") == head
+    assert git("rev-parse", "HEAD~1") == commit
     assert git("status", "--porcelain") == ""
 
 
@@ -206,7 +207,7 @@ def test_a_model_that_was_replaced_is_not_promoted_again(
     assert promote.main("sixth") is None
     assert capsys.readouterr().out == (
         "sixth: this model was promoted as v1.1.0 and replaced: nothing to decide; "
-        "`python -m stages.deploy sixth --version v1.1.0` brings it back\n"
+        "`python -m stages.deploy sixth --version v1.1.0` deploys it again\n"
     )
     assert state() == before
 
@@ -216,18 +217,18 @@ def test_versions_that_were_withdrawn_from_prod_leave_the_next_to_be_judged_as_t
 ) -> None:
     tags.register("sixth", revisions[0], "v1.4.2", "Never in prod.")
     settle()
-    proposal = consider("sixth")
+    proposal = propose("sixth")
     assert (proposal.champion, proposal.comparison, proposal.version) == (None, None, "v2.0.0")
-    assert "none is in prod whose contract it could keep" in proposal.decision.reason
+    assert "no version in prod sets a contract that it could keep" in proposal.decision.reason
     tags.register("sixth", revisions[1], "v1.5.0", "By hand.")
-    again = consider("sixth")
+    again = propose("sixth")
     assert (again.version, again.challenger["revision"]) == ("v1.5.0", revisions[1])
     promote.main("sixth")
     assert tags.in_stage("sixth") == tags.Version("sixth", "v1.5.0", revisions[1])
 
 
 def change_code(folder: Path) -> None:
-    with (folder / "stages" / "metrics.py").open("a") as file:
+    with (folder / "stages" / "modeling" / "metrics.py").open("a") as file:
         file.write("CHANGED = 1\n")
 
 
@@ -303,7 +304,7 @@ def lose(path: str, revision: str) -> str:
 def test_without_the_champions_model_nothing_is_decided(champion: str, known: Path) -> None:
     digest = lose(str(MODEL), champion)
     before = state()
-    with pytest.raises(UserError, match=rf"{MODEL} with MD5 {digest} is to be had nowhere"):
+    with pytest.raises(UserError, match=rf"{MODEL} with MD5 {digest} was not found"):
         promote.main("sixth")
     assert state() == before
     assert ledger.read("sixth") == []
@@ -311,10 +312,10 @@ def test_without_the_champions_model_nothing_is_decided(champion: str, known: Pa
 
 def test_without_the_champions_training_rows_it_is_compared_and_that_is_said(champion: str, known: Path) -> None:
     lose("data/sixth/train.parquet", champion)
-    proposal = consider("sixth")
+    proposal = propose("sixth")
     assert proposal.comparison is not None
     assert proposal.comparison.left_out is None
-    assert "The rows that v1.0.0 was trained on are not to be had" in proposal.decision.reason
+    assert "The training rows of v1.0.0 are not available" in proposal.decision.reason
 
 
 def test_a_push_takes_branch_and_tags_together_and_can_be_made_up_for(champion: str, known: Path, tmp_path: Path) -> None:
@@ -338,7 +339,7 @@ def test_an_artifact_that_cannot_be_used_is_refused_with_the_reason(champion: st
     settle()
     (known / "models/sixth/scorer.onnx").unlink()
     (known / "models/sixth/scorer.onnx").write_bytes(b"")
-    decision = consider("sixth").decision
+    decision = propose("sixth").decision
     assert decision.accepted is False
     assert decision.reason.startswith(
         "Refused by the rules comparison and artifact. It gives no scores that could be compared"

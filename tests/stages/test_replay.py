@@ -14,6 +14,7 @@ from stages.core.cli import UserError
 from stages.core.files import read_json
 from stages.promotion import checkout
 from stages.promotion.git import git, head
+from stages.promotion.replay import Output, read_logged
 from stages.runtime.identity import outputs
 from tests.clones import run
 from tests.stages.answers import Answers
@@ -75,8 +76,8 @@ def test_another_row_gives_another_score(logged: list[dict[str, Any]]) -> None:
 
 
 def test_the_value_of_a_regressor_is_its_prediction() -> None:
-    assert replay.Output.model_validate({"prediction": 12.5, "unit": "USD"}).score == 12.5
-    assert replay.Output.model_validate({"prediction": 1, "probability": 0.75}).score == 0.75
+    assert Output.model_validate({"prediction": 12.5, "unit": "USD"}).score == 12.5
+    assert Output.model_validate({"prediction": 1, "probability": 0.75}).score == 0.75
 
 
 def test_a_model_that_is_not_the_one_of_the_revision_is_refused(logged: list[dict[str, Any]]) -> None:
@@ -101,7 +102,7 @@ def test_a_lost_model_is_trained_again_on_request_and_predicts_the_same(
     logged: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     forget("models/sixth/")
-    with pytest.raises(UserError, match=r"models/sixth/\S+ with MD5 .* is to be had nowhere"):
+    with pytest.raises(UserError, match=r"models/sixth/\S+ with MD5 .* was not found"):
         replay_file(logged[0])
     assert replay_file(logged[0], retrain=True) == 0
     printed = capsys.readouterr().out
@@ -111,7 +112,7 @@ def test_a_lost_model_is_trained_again_on_request_and_predicts_the_same(
     forget("data/sixth/")
     assert replay_file(logged[1], retrain=True) == 0
     printed = capsys.readouterr().out
-    assert "is to be had nowhere" in printed
+    assert "was not found" in printed
     assert "stages.ingest sixth\npython -m stages.prepare sixth\npython -m stages.train sixth\n" in printed
     assert printed.endswith("\nidentical\n")
 
@@ -121,7 +122,7 @@ def test_a_model_that_comes_out_other_than_it_was_is_told(logged: list[dict[str,
     git("checkout", "--quiet", "HEAD~1")
     Path("params.yaml").write_text(Path("params.yaml").read_text().replace("seed: 0", "seed: 1"))
     git("commit", "--quiet", "--all", "--message", "Change the seed and forget to train")
-    with pytest.raises(UserError, match=r"made anew, models/sixth/.*model.joblib.* came out other than dvc.lock of"):
+    with pytest.raises(UserError, match=r"models/sixth/.*model.joblib.* came out different from what dvc.lock"):
         replay_file(logged[0] | {"revision": head()}, retrain=True)
 
 
@@ -146,10 +147,10 @@ def test_a_server_that_does_not_tell_is_quoted(answers: Answers, status: int, de
 
 def test_what_is_no_logged_prediction_is_refused(logged: list[dict[str, Any]], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no prediction .*; wrong is hash, output\.prediction$"):
-        replay.read_logged({**logged[0], "output": {}, "hash": None}, "prediction.json")
+        read_logged({**logged[0], "output": {}, "hash": None}, "prediction.json")
     for answer in (["a"], None, "text"):
         with pytest.raises(UserError, match="wrong is all"):
-            replay.read_logged(answer, "prediction.json")
+            read_logged(answer, "prediction.json")
     with pytest.raises(UserError, match=r"nothing\.json cannot be read"):
         replay.main(None, tmp_path / "nothing.json", "", None, False)
 

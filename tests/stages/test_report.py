@@ -16,9 +16,11 @@ import stages.projects
 from stages import report
 from stages.core.cli import UserError
 from stages.projects._base import load_project
-from stages.promote import Proposal
 from stages.promotion import tags
 from stages.promotion.gate import Comparison, Decision, Rule
+from stages.promotion.proposal import Proposal
+from stages.review.changes import Change
+from stages.review.snapshots import Snapshot, flatten, kinds_of_change, read_snapshot
 from stages.review.tables import code, prose
 from stages.review.text import difference, markdown, verdict
 from tests.clones import run
@@ -38,7 +40,7 @@ def masked(text: str) -> str:
     return re.sub(r"(?<![\w.-])[-+]?\d+([.,]\d+)*(e-\d+)?", "#", text)
 
 
-def side(**changes: Any) -> Side:
+def side(**changes: Any) -> Snapshot:
     """What a revision holds of telecom."""
     values: dict[str, Any] = {
         "params": {"base.seed": 0},
@@ -49,7 +51,7 @@ def side(**changes: Any) -> Side:
         "data": {},
         "manifest": {},
     }
-    return Side(**values | changes)
+    return Snapshot(**values | changes)
 
 
 def change(**changes: Any) -> Change:
@@ -97,7 +99,7 @@ def test_the_first_sentence_says_whether_a_difference_is_more_than_noise(compari
 def test_the_first_sentence_says_on_which_rows_two_models_met() -> None:
     assert difference(change()).endswith("on the same 100 test rows, new to both models")
     unknown = change(comparison=gain(0.01, 0.005, 0.02, left_out=None))
-    assert difference(unknown).endswith("on the same 100 test rows, some of which the base's model may know")
+    assert difference(unknown).endswith("on the same 100 test rows, some of which the base's model may have seen")
 
 
 def test_the_first_sentence_tells_projects_that_are_new_not_run_or_only_measured_otherwise() -> None:
@@ -106,9 +108,9 @@ def test_the_first_sentence_tells_projects_that_are_new_not_run_or_only_measured
     assert "| **ROC-AUC** | - | 0.800 (0.700 to 0.900) | - |" in written(new)
     assert "### Parameters" not in written(new)
     assert difference(change(after=side(metrics={}))) == "has no metrics yet"
-    assert difference(change(after=side(), kinds=["code"])) == "keeps its model, byte for byte"
+    assert difference(change(after=side(), kinds=["code"])) == "keeps its model byte for byte"
     assert difference(change(after=side(), kinds=["code", "metrics"])).endswith(
-        "measured otherwise: ROC-AUC 0.800 (0.700 to 0.900)"
+        "but its measured metrics differ: ROC-AUC 0.800 (0.700 to 0.900)"
     )
 
 
@@ -214,13 +216,13 @@ def test_without_evaluation_the_values_in_git_are_shown_without_intervals(worksp
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps({"telecom": {"roc_auc": 0.8}}))
     (workspace / "params.yaml").write_text("base: {seed: 0}\ntelecom: {train: {folds: 3}}\n")
-    found = read_side(workspace, "telecom")
+    found = read_snapshot(workspace, "telecom")
     assert found.params == {"base.seed": 0, "telecom.train.folds": 3}
     assert found.metrics == {"roc_auc": {"value": 0.8, "low": None, "high": None}}
     text = written(change(before=found))
     assert "| **ROC-AUC** | 0.800 | 0.800 (0.700 to 0.900) | 0.000 |" in text
     assert "It is missing before, as the base's `evaluation.json` is neither in DVC's cache nor on a remote." in text
-    assert read_side(workspace, "boston").params == {}
+    assert read_snapshot(workspace, "boston").params == {}
 
 
 @pytest.fixture
@@ -267,8 +269,8 @@ def test_a_base_whose_files_are_gone_is_shown_by_what_git_has(known: Path, revis
     shutil.rmtree(known / ".dvc" / "cache")
     report.main(revisions[0])
     text = (known / "report.md").read_text()
-    assert "whether that is more than noise cannot be told: models/sixth/" in text
-    assert "is to be had nowhere" in text
+    assert "whether that is more than noise is unknown: models/sixth/" in text
+    assert "was not found" in text
     assert re.search(r"\| \*\*ROC-AUC\*\* \| 0\.\d{3} \| 0\.\d{3} \(0\.\d{3} to 0\.\d{3}\) \| [+-]0\.\d{3} \|", text)
     assert "![sixth: Calibration](report/sixth-calibration.png)" in text
 
@@ -280,11 +282,10 @@ def test_a_fresh_clone_is_reported_from_what_git_has(known: Path, revisions: tup
     report.main(revisions[0])
     text = (known / "report.md").read_text()
     assert (
-        "whether that is more than noise cannot be told: data/sixth/test.parquet is missing. The gate has no verdict: "
-        in text
+        "whether that is more than noise is unknown: data/sixth/test.parquet is missing. The gate has no verdict: " in text
     )
     assert "**Out of date: `ingest@sixth`, " in text
-    assert "trained on rows that are not to be had |" in text
+    assert "trained on rows that are not available |" in text
 
 
 def test_a_pipeline_that_dvc_cannot_read_is_said_to_be_broken(known: Path) -> None:
@@ -299,7 +300,7 @@ def test_a_change_that_was_not_run_is_reported_as_out_of_date(known: Path) -> No
     report.main("HEAD")
     text = (known / "report.md").read_text()
     assert "Not committed: `params.yaml`." in text
-    assert "- **sixth** keeps its model, byte for byte." in text
+    assert "- **sixth** keeps its model byte for byte." in text
     assert "Differs in parameters.\n\n**Out of date: `ingest@sixth`, `train@sixth`.**" in text
     assert "![" not in text
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from stages.core.cli import UserError
 from stages.core.params import load_block, load_seed
 from stages.modeling.pipeline import RowFeatures, build_model, make_folds
 from stages.modeling.settings import Train
-from stages.projects._base import load_project
+from stages.projects._base import load_project, project_names
 from stages.runtime.identity import outputs
 from stages.tune import main
 from tests.clones import run
@@ -52,7 +53,8 @@ def add_space(folder: Path, name: str, space: dict[str, Any]) -> None:
 def prepare(folder: Path, name: str, space: dict[str, Any] = SPACE, **train: Any) -> None:
     """Rows to train on, and none to test on, with a space to tune in."""
     members = {"random_forest": 1, "hist_gradient_boosting": 1}
-    write_params(folder, name, train={"voting": {"members": members}, **train})
+    write_params(folder, *project_names(), train={"voting": {"members": members}, **train})
+    shutil.copy(ROOT / "dvc.yaml", folder)
     add_space(folder, name, space)
     (folder / "data" / name).mkdir(parents=True, exist_ok=True)
     records(name, 150).to_parquet(folder / "data" / name / "train.parquet")
@@ -194,7 +196,7 @@ def test_after_ctrl_c_the_same_command_ends_as_if_nothing_had_been(workspace: Pa
         process.kill()
     done = len(tried(folders[0], "telecom")[0])
     assert process.returncode == 130, said
-    assert f"interrupted with {done} of 5000 trials done; the same command goes on with the rest" in said
+    assert f"interrupted with {done} of 5000 trials done; the same command resumes" in said
     for folder in folders:
         tune(folder, "telecom", "--trials", str(done + 6))
     interrupted, whole = (((folder / "params.yaml").read_text(), tried(folder, "telecom")) for folder in folders)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.monitoring.quality import constant_faults, gap_faults, schema_faults, unit_faults
+from stages.monitoring.quality import constant_faults, missing_faults, schema_faults, unit_faults
 from stages.monitoring.settings import Drift
 from stages.projects._base import load_project
 from tests.samples import records
@@ -24,7 +24,7 @@ def lose(frame: pd.DataFrame, share: float, *columns: str) -> pd.DataFrame:
 
 def gaps(reference: pd.DataFrame, batch: pd.DataFrame, **settings: Any) -> list[str | None]:
     project = CHURN if "Age" in reference else HOMES
-    return [fault.column for fault in gap_faults(reference, batch, project, Drift(**settings))]
+    return [fault.column for fault in missing_faults(reference, batch, project, Drift(**settings))]
 
 
 def units(batch: pd.DataFrame) -> list[tuple[str | None, float]]:
@@ -33,7 +33,7 @@ def units(batch: pd.DataFrame) -> list[tuple[str | None, float]]:
 
 def test_rows_like_those_of_training_have_no_faults() -> None:
     for reference, batch, project in ((CUSTOMERS, MORE, CHURN), (LISTINGS, OTHERS, HOMES)):
-        assert gap_faults(reference, batch, project, Drift()) == []
+        assert missing_faults(reference, batch, project, Drift()) == []
         assert constant_faults(reference, batch, project) == []
         assert unit_faults(reference, batch, project, Drift()) == []
 
@@ -41,7 +41,7 @@ def test_rows_like_those_of_training_have_no_faults() -> None:
 def test_a_batch_without_a_required_column_is_refused_by_name() -> None:
     found = report(raw().drop(columns=["Age", "Gender"]))
     assert found["verdict"] == "refuse"
-    assert "it lacks `Gender`, `Age`" in found["reason"]
+    assert "the batch lacks `Gender`, `Age`" in found["reason"]
 
 
 def test_more_rows_that_break_the_schema_than_ingest_takes_are_refused_with_the_value_and_what_to_do() -> None:
@@ -49,7 +49,7 @@ def test_more_rows_that_break_the_schema_than_ingest_takes_are_refused_with_the_
     share = batch.rejected / 1_000
     assert schema_faults(batch, CHURN, share) == []
     (fault,) = schema_faults(batch, CHURN, share - 0.001)
-    assert f"{share:.1%} of its rows break the schema" in fault.words
+    assert f"{share:.1%} of the rows break the schema" in fault.words
     assert "`Geography` is none of France, Germany, Spain but 'Italy'" in fault.words
     assert "extend the row in stages/projects/bankchurn.py" in fault.words
     typed = gathered(live(), raw(rows=1_000).assign(Age="old"))
@@ -66,7 +66,7 @@ def test_a_column_that_loses_its_values_is_a_fault_and_one_that_regains_them_is_
     assert gaps(CUSTOMERS, lose(MORE.head(12), 0.5, "Tenure")) == []  # may be chance
 
 
-def test_gaps_that_belong_together_are_other_rows_and_no_fault_until_one_comes_alone() -> None:
+def test_values_missing_together_are_other_rows_and_no_fault_until_one_is_missing_alone() -> None:
     land = OTHERS["house_size"].isna()
     plots = pd.concat([OTHERS[land]] * 3 + [OTHERS[~land]])
     assert plots["bed"].isna().mean() > OTHERS["bed"].isna().mean() + 0.2
@@ -97,7 +97,7 @@ def test_another_unit_is_recognised_by_its_factor(column: str, factor: float) ->
     assert size == pytest.approx(factor, rel=0.05)
 
 
-def test_what_is_dearer_or_otherwise_distributed_is_not_in_another_unit() -> None:
+def test_higher_amounts_and_another_distribution_are_not_another_unit() -> None:
     assert units(MORE.assign(Balance=MORE["Balance"] * 1.1)) == []
     rng = np.random.default_rng(0)
     assert units(MORE.assign(CreditScore=rng.uniform(300, 400, len(MORE)))) == []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stages.core.params import load_block
 from stages.modeling.settings import Train
 from stages.tuning.settings import Choice, Range
-from stages.tuning.space import covers, lowest, rewritten, rounded, standing, with_values
+from stages.tuning.space import covers, current_values, lowest, rewritten, rounded, with_values
 from tests.samples import ROOT
 
 TEXT = """\
@@ -77,7 +77,7 @@ def test_what_was_written_is_what_is_trained_with(tmp_path: Path, tiny: float) -
     (tmp_path / "params.yaml").write_text(rewritten(TEXT, "telecom", "voting", values))
     after = load_block("telecom", "train", Train, tmp_path / "params.yaml")
     assert after.model_dump() == with_values(before, "voting", values).model_dump()
-    assert standing(after, "voting", dict.fromkeys(values, Range(low=0, high=1))) == values
+    assert current_values(after, "voting", dict.fromkeys(values, Range(low=0, high=1))) == values
     assert before.estimators["voting"]["members"]["extra_trees"] == 1, "the settings given stay as they are"
 
 
@@ -86,7 +86,7 @@ def test_only_values_that_are_set_stand() -> None:
     space: dict[str, Any] = dict.fromkeys(
         ("max_iter", "l2_regularization", "random_forest.n_estimators"), Range(low=1, high=9)
     )
-    assert standing(train, "hist_gradient_boosting", space) == {"max_iter": 200}
+    assert current_values(train, "hist_gradient_boosting", space) == {"max_iter": 200}
 
 
 @given(st.floats(1e-9, 1e9), st.floats(1e-9, 1e9), st.floats(0, 1))
