@@ -141,7 +141,7 @@ class Service:
         return b'{"predictions":[' + b",".join([answered.body for answered in answers]) + b"]}"
 
     async def try_rows(self, name: str, body: bytes) -> list[Classified | Valued]:
-        """The answers to a few rows that are only tried out, neither logged nor counted: the log and the drift index are about
+        """Answers to a few rows that are only tried out, neither logged nor counted: the log and the drift index are about
         real requests.
         """
         answerer = self.answerer(name)

@@ -17,6 +17,7 @@ import math
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -96,11 +97,11 @@ async def dump(project: Project, hours: float, output: Path, database: str) -> t
         if not rows:
             raise DumpError(f"the prediction log holds no prediction of the last {hours:g} hours: nothing was written")
         os.replace(temporary, output)
-    except ERRORS as error:
-        doing = f"{output} cannot be written" if isinstance(error, OSError) and error.filename else "the log cannot be read"
-        raise DumpError(f"{doing}: {reason(error)}") from error
+    except OSError as error:
+        raise DumpError(f"{output} cannot be written: {error.strerror}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it may never have been made
+            temporary.unlink()
         await engine.dispose()
     return rows, outcomes
 
@@ -119,13 +120,18 @@ def open_log(database: str) -> AsyncEngine:
 
 
 async def pages(engine: AsyncEngine, project: str, hours: float) -> AsyncIterator[list[tuple[dict[str, Any], Any]]]:
-    """Inputs and latest outcomes, None where there is none, in the order of the predictions, at most `PAGE` at once."""
+    """Inputs and latest outcomes, None where there is none, in the order of the predictions, at most `PAGE` at once.
+    DumpError where the database cannot be read.
+    """
     now = datetime.now(UTC)
     query = rows_with_outcomes(project, now - timedelta(hours=hours), now).limit(PAGE)
     last = ""
     while True:
-        async with engine.connect() as connection:
-            found = (await connection.execute(query.where(query.selected_columns.id > last))).all()
+        try:
+            async with engine.connect() as connection:
+                found = (await connection.execute(query.where(query.selected_columns.id > last))).all()
+        except ERRORS as error:
+            raise DumpError(f"the log cannot be read: {reason(error)}") from error
         if not found:
             return
         last = found[-1].id

@@ -156,7 +156,10 @@ def test_a_log_that_cannot_be_read_is_said_in_a_sentence(tmp_path: Path, postgre
 
 def test_a_file_that_cannot_be_written_is_named(sqlite_url: str, tmp_path: Path) -> None:
     fill(sqlite_url, tmp_path, entry(time=pd.Timestamp.now("UTC").to_pydatetime()))
-    with pytest.raises(SystemExit, match=r"nowhere/batch\.csv cannot be written: FileNotFoundError"):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=r"file/batch\.csv cannot be written: Not a directory"):
+        dump("boston", tmp_path / "file" / "batch.csv", sqlite_url)
+    with pytest.raises(SystemExit, match=r"nowhere/batch\.csv cannot be written: No such file or directory"):
         dump("boston", tmp_path / "nowhere" / "batch.csv", sqlite_url)
 
 
