@@ -19,8 +19,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from stages.runtime.identity import outputs
 from stages.runtime import kernels
+from stages.runtime.identity import outputs
 
 GOLDEN = Path(__file__).parent / "golden" / "battery.json"
 

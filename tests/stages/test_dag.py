@@ -219,10 +219,10 @@ def test_prose_caches_and_what_only_commands_outside_the_dag_read_outdate_no_sta
     params["sixth"]["tune"] = {"hist_gradient_boosting": {"max_iter": {"low": 5, "high": 9}}}
     with (clone / "params.yaml").open("w") as file:
         YAML(typ="safe").dump(params, file)
-    for folder in (clone / "stages", clone / "stages" / "core", clone / "stages" / "modeling"):
-        (folder / "README.md").write_text("Prose.\n")
-        (folder / "__pycache__").mkdir(exist_ok=True)
-        (folder / "__pycache__" / "new.cpython-311.pyc").write_bytes(b"cache")
+    for place in (clone / "stages", clone / "stages" / "core", clone / "stages" / "modeling"):
+        (place / "README.md").write_text("Prose.\n")
+        (place / "__pycache__").mkdir(exist_ok=True)
+        (place / "__pycache__" / "new.cpython-311.pyc").write_bytes(b"cache")
     assert outdated(clone) == set()
     params["sixth"]["evaluate"]["resamples"] = 200
     with (clone / "params.yaml").open("w") as file:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from stages.review.sides import Change, Side, flatten, kinds_of_change, read_side
 
 import stages.projects
 from stages import report
