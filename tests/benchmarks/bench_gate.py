@@ -85,7 +85,7 @@ def measure(project: Project, train: Train, estimator: str, rows: tuple[Any, ...
 
 def judge(name: str, seed: int) -> Found:
     """All comparisons on one data set."""
-    project, train = load_project(name), load_block(name, "train", Train)
+    project, train, promote = load_project(name), load_block(name, "train", Train), load_block(name, "promote", Promote)
     rows: tuple[Any, ...] = ()
     for side in split(project, seed):
         rows += (RowFeatures(name).transform(side), side[project.target].to_numpy())
@@ -94,10 +94,8 @@ def judge(name: str, seed: int) -> Found:
     simpler = measure(project, train, simple, rows)
 
     def better(challenger: Measured, champion: Measured) -> bool:
-        verdict = compare_models(
-            project.primary_metric, (challenger, champion), load_block(name, "promote", Promote), len(rows[3])
-        ).verdict
-        return verdict == "better"
+        compared = compare_models(project.primary_metric, (challenger, champion), promote, len(rows[3]))
+        return compared.verdict == "better"
 
     luck = [better(*pair) for pair in permutations(models, 2)]
     progress = [better(model, simpler) for model in models]
