@@ -27,9 +27,9 @@ PAIRS = {"train and evaluate": 3, "one row": 9}
 ONE_ROW = """
 import statistics, sys, time
 import numpy as np, pandas as pd
-from stages.project import load_project
-from stages.schema import coerce
-from stages.score import load_scorer
+from stages.projects._base import load_project
+from stages.core.schema import coerce
+from stages.modeling.scoring import load_scorer
 from pathlib import Path
 project = load_project(sys.argv[1])
 columns, _ = coerce(pd.read_parquet(f"data/{project.name}/test.parquet").head(1), project.columns)
