@@ -32,7 +32,7 @@ from stages.modeling.pipeline import RowFeatures, build_model, predict_scores
 from stages.modeling.settings import Train
 from stages.projects._base import Project, load_project
 from stages.promotion.gate import compare
-from stages.review.workspace import Params
+from stages.review.params import Params
 from tests.samples import records
 
 CASES = {  # the estimator whose seed varies, a simpler one, and data sets: the more, the fewer test rows each has
