@@ -26,7 +26,9 @@ CHUNK = 2_000_000  # weights held at once
 
 
 def classification_metrics(target: np.ndarray, probability: np.ndarray, threshold: float, weights: np.ndarray) -> Scores:
-    """Scores per resample for labels 0/1 and probabilities of 1; those of a threshold also at 0.5, marked `_at_half`."""
+    """Scores per resample for labels 0/1 and probabilities of 1, both of shape (rows,); those of a threshold also at 0.5,
+    marked `_at_half`.
+    """
     total = weights.sum(axis=1)
     positives = weights @ target
     clipped = np.clip(probability, 1e-15, 1 - 1e-15)
@@ -49,8 +51,8 @@ def classification_metrics(target: np.ndarray, probability: np.ndarray, threshol
 def regression_metrics(
     target: np.ndarray, prediction: np.ndarray, lower: np.ndarray, upper: np.ndarray, weights: np.ndarray
 ) -> Scores:
-    """Scores per resample for values, predictions and interval bounds in the unit of the target; percentages as shares.
-    Percentage errors leave out rows whose target is 0.
+    """Scores per resample for values, predictions and interval bounds of shape (rows,) in the unit of the target;
+    percentages as shares. Percentage errors leave out rows whose target is 0.
     """
     total = weights.sum(axis=1)
     error = np.abs(prediction - target)

@@ -209,10 +209,10 @@ def test_prose_caches_and_what_only_commands_outside_the_dag_read_outdate_no_sta
         "monitoring": "gaps: Share = 0.04",
         "tuning": "log: bool = True",
     }
-    for folder, default in defaults.items():
-        path = clone / "stages" / folder / "settings.py"
+    for owner, default in defaults.items():
+        path = clone / "stages" / owner / "settings.py"
         changed, count = re.subn(rf"(?<= ){default.partition(' = ')[0]} = .*", default, path.read_text())
-        assert count == 1, folder
+        assert count == 1, owner
         path.write_text(changed)
     params = YAML(typ="safe").load((clone / "params.yaml").read_text())
     params["sixth"] |= {"promote": {"floors": {"roc_auc": 0.1}}, "drift": {"max_gaps": 0.3}}
