@@ -1,4 +1,4 @@
-"""What was versioned before the modules moved is replayed, deployed, compared with and checked against by the code of today."""
+"""What was versioned before the modules moved: replayed, deployed, compared with and checked against by today's code."""
 
 from __future__ import annotations
 
