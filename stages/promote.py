@@ -27,7 +27,7 @@ def main(name: str, dry_run: bool = False, push: bool = False, by: str | None = 
     from stages.promotion import record, tags
     from stages.promotion.git import head
 
-    head()  # before all else, as it says so where there is no Git
+    head()  # first, as its error says that there is no Git
     if last := record.interrupted_promotion(name):
         if dry_run:
             print(f"{name}: the promotion of {last['version']} was interrupted; without --dry-run it is finished first")

@@ -34,7 +34,7 @@ def main(
     from stages.promotion.dvc import push_data
     from stages.promotion.git import head
 
-    head()  # before all else, as it says so where there is no Git
+    head()  # first, as its error says that there is no Git
     if dry_run:
         check = run_check(name, batch)
         print(check.summary)

@@ -34,7 +34,8 @@ def check_batch(
     project = live.project
     ended = batch.frame[project.target].notna()
     labelled = project.clean(batch.frame[ended])
-    frame = labelled if ended.all() else batch.frame  # the rows that training would leave out are left out where it can tell
+    # Rows that training would leave out, which only their outcome shows, are left out.
+    frame = labelled if ended.all() else batch.frame
     labelled = labelled if len(labelled) >= settings.min_rows else labelled[:0]
     report: dict[str, Any] = {"columns": [], "joint": None, "outcomes": None, "expected": None, "stability": None}
     faults = schema_faults(batch, project, max_rejected)

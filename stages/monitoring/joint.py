@@ -80,7 +80,7 @@ def dependence_test(rows: np.ndarray, names: list[str], categorical: list[int], 
 
 
 def _normal_scores(values: np.ndarray) -> np.ndarray:
-    """The quantiles of a standard normal distribution that the ranks stand for; 0 for a missing value."""
+    """The quantiles of a standard normal distribution of the ranks; 0 for a missing value."""
     known, scores = ~np.isnan(values), np.zeros(len(values))
     scores[known] = ndtri(rankdata(values[known]) / (known.sum() + 1))
     scores[known] = (scores[known] - scores[known].mean()) / scores[known].std()

@@ -15,7 +15,7 @@ from stages.monitoring.settings import Drift
 from stages.projects._base import Project
 
 SURE = 1e-6  # the p-value at which chance is ruled out
-TOGETHER = 0.5  # correlation from which on two columns are said to be missing together
+TOGETHER = 0.5  # correlation from which on two columns count as missing together
 # How many of one unit make another: inches, pounds, feet, miles, gallons, acres; hours, days, months; powers of ten.
 UNITS = (
     1.60934, 2.20462, 2.47105, 2.54, 3.28084, 3.78541, 4.54609, 10, 10.7639, 12, 24, 60, 100, 365.25, 1_000, 4_046.86, 1e6,

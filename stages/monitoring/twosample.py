@@ -1,6 +1,6 @@
 """What the two-sample tests share: both samples as one matrix, and the statistics that several of them use.
 
-A p-value tells whether there is a difference, its size whether it matters. With enough rows every p-value is small, so no
+A p-value says whether there is a difference, the size whether it matters. With enough rows every p-value is small, so no
 verdict rests on one alone.
 """
 
@@ -28,7 +28,7 @@ def encode(reference: Columns, batch: Columns) -> tuple[np.ndarray, list[int]]:
         elif values.dtype.kind == "O":
             texts = pd.Series(values).fillna(MISSING)
             frequent = texts.value_counts().sort_index().nlargest(CATEGORIES).index
-            values = pd.Index(sorted(frequent)).get_indexer(texts) + 1.0  # 0 stands for all others
+            values = pd.Index(sorted(frequent)).get_indexer(texts) + 1.0  # 0 is all others
             categorical.append(number)
         matrix.append(values.astype(float))
     return np.column_stack(matrix), categorical

@@ -46,7 +46,7 @@ def changed_code(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[str
         return differing
     named = {path for path in differing if path in new and after[path] - everything_before}
     for path in differing:
-        if before.get(path, set()) - everything_after:  # what a moved file lost is told of the file that has the rest
+        if before.get(path, set()) - everything_after:  # what a moved file lost counts for the file that has the rest
             heir = max(came, key=lambda other, own=before[path]: len(own & after[other]))  # type: ignore[misc]
             named.add(path if path in new or not before[path] & after[heir] else heir)
     return [LAYOUT, *sorted(named)]
@@ -66,7 +66,7 @@ def _starts_script(node: ast.AST) -> bool:
 
 
 class _Bare(ast.NodeTransformer):
-    """Drops imports, docstrings and other texts that stand alone."""
+    """Drops imports, docstrings and other constants that are statements."""
 
     def visit_Import(self, node: ast.Import) -> None:
         return None

@@ -63,7 +63,7 @@ def push_data() -> None:
 
 
 def outdated_stages(stages: Sequence[str] | None = None) -> list[str]:
-    """Those of these stages, or of all, that `dvc repro` would run; UserError where DVC cannot tell."""
+    """Those of these stages, or of all, that `dvc repro` would run; UserError where DVC fails."""
     from dvc.exceptions import DvcException
 
     with repository() as repo:

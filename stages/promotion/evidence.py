@@ -140,7 +140,7 @@ def load_terms(project: str) -> Terms:
 def contest(
     project: Project, terms: Terms, models: tuple[Model, Model], test: pd.DataFrame, known: np.ndarray | None, version: str
 ) -> tuple[Comparison | str, list[dict[str, Any]]]:
-    """Challenger and champion on the test rows that are not `known` to the champion, None where that cannot be told, and of
+    """Challenger and champion on the test rows that are not `known` to the champion, None where that is unknown, and of
     each what `stages.evaluation.segments.fairness` says by sensitive column; or why they cannot be compared.
     """
     kept = np.ones(len(test), dtype=bool) if known is None else ~known

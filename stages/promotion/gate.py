@@ -186,7 +186,7 @@ def check_calibration(metrics: Metrics, rows: int, promote: Promote, scores: np.
     must keep the bound of params or, on few rows, what chance does to a perfectly calibrated model in 95 % of cases.
 
     So a good model is not refused for a small test set, and a bad one gets no room beyond that. To refuse only where a whole
-    bootstrap interval lies outside would let an interval that holds 75 % instead of 90 % pass on 50 rows; and for the
+    bootstrap interval is outside would let an interval that holds 75 % instead of 90 % pass on 50 rows; and for the
     calibration error that is no interval, as each resample adds noise of its own (telecom: 0.015, but 0.023 to 0.063). What
     chance does is known from drawing outcomes from the forecasts (Bröcker and Smith, Weather and Forecasting 2007).
     """

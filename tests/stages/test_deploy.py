@@ -24,7 +24,7 @@ RELOAD = "POST /v1/sixth/reload"
 
 @pytest.fixture(autouse=True)
 def registered(revisions: tuple[str, str]) -> None:
-    """Three versions. FOREIGN was made by other code than is checked out, FIRST is in prod, SECOND lies in the workspace."""
+    """Three versions. FOREIGN was made by other code than is checked out, FIRST is in prod, SECOND is in the workspace."""
     manifest, lock = MODEL / "manifest.json", Path("dvc.lock")
     before = md5(manifest)
     write_json(manifest, read_json(manifest) | {"rows": 7})
@@ -47,7 +47,7 @@ def hash_of(version: str) -> str:
 
 
 def assert_deployed(version: str) -> None:
-    """Exactly the files of a version lie in models/ and reports/, and nothing is left beside them."""
+    """Exactly the files of a version are in models/ and reports/, and nothing is left beside them."""
     files = checkout.files_at("sixth", tags.find("sixth", version).revision)
     assert {path: md5(Path(path)) for path in files} == files
     assert {path.name for path in MODEL.iterdir()} == {Path(path).name for path in files if path.startswith("models/")} | {
@@ -108,7 +108,7 @@ def test_a_deployment_is_noted_in_the_ledger_and_committed_alone() -> None:
 def test_deploying_what_is_there_says_so_and_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     deploy_sixth()
     before, commit, tags = snapshot(), head(), git("tag")
-    shutil.rmtree(".dvc/cache")  # what lies there need not be fetched
+    shutil.rmtree(".dvc/cache")  # what is there need not be fetched
     deploy_sixth()
     deploy_sixth(version=FIRST)
     assert (snapshot(), head(), git("tag")) == (before, commit, tags)
@@ -138,7 +138,7 @@ def test_a_rollback_gives_prod_back_to_the_older_version_and_is_in_the_ledger() 
     assert [each["version"] for each in deployments()] == [FIRST, SECOND, FIRST]
 
 
-def test_a_stage_that_moves_back_to_what_lies_there_is_in_the_ledger() -> None:
+def test_a_stage_that_moves_back_to_the_installed_model_is_in_the_ledger() -> None:
     deploy_sixth()
     tags.assign("sixth", SECOND, "prod", "It is better.")
     before = snapshot()
@@ -170,7 +170,7 @@ def test_a_model_trained_since_and_a_broken_record_are_replaced() -> None:
     (REPORTS / "card.md").unlink()
     deploy_sixth()
     assert_deployed(FIRST)
-    assert len(deployments()) == 2, "only the first two times another model lay there"
+    assert len(deployments()) == 2, "only the first two times another model was there"
 
 
 def test_without_a_version_to_deploy_nothing_is_touched() -> None:

@@ -35,7 +35,7 @@ def test_a_classifier_finds_two_columns_that_no_longer_hang_together() -> None:
 
 
 def followers(rng: np.random.Generator, rows: int) -> np.ndarray:
-    """Three numbers, of which the second follows the first closely and has gaps; a category and a constant."""
+    """Three numbers, of which the second follows the first closely and has missing values; a category and a constant."""
     first = rng.normal(size=rows)
     second = np.where(rng.random(rows) < 0.1, np.nan, np.exp(first + 0.4 * rng.normal(size=rows)))
     return np.column_stack([first, second, rng.normal(size=rows), rng.integers(0, 3, rows), np.ones(rows)])

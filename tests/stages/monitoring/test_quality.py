@@ -22,7 +22,7 @@ def lose(frame: pd.DataFrame, share: float, *columns: str) -> pd.DataFrame:
     return frame.assign(**{column: frame[column].mask(lost) for column in columns})
 
 
-def gaps(reference: pd.DataFrame, batch: pd.DataFrame, **settings: Any) -> list[str | None]:
+def missing(reference: pd.DataFrame, batch: pd.DataFrame, **settings: Any) -> list[str | None]:
     project = CHURN if "Age" in reference else HOMES
     return [fault.column for fault in missing_faults(reference, batch, project, Drift(**settings))]
 
@@ -59,19 +59,19 @@ def test_more_rows_that_break_the_schema_than_ingest_takes_are_refused_with_the_
 
 
 def test_a_column_that_loses_its_values_is_a_fault_and_one_that_regains_them_is_none() -> None:
-    assert gaps(CUSTOMERS, lose(MORE, 0.4, "Tenure")) == ["Tenure"]
-    assert gaps(lose(CUSTOMERS, 0.4, "Tenure"), MORE) == []
-    assert gaps(CUSTOMERS, lose(MORE, 0.1, "Tenure")) == []
-    assert gaps(CUSTOMERS, lose(MORE, 0.4, "Tenure"), max_gaps=0.6) == []
-    assert gaps(CUSTOMERS, lose(MORE.head(12), 0.5, "Tenure")) == []  # may be chance
+    assert missing(CUSTOMERS, lose(MORE, 0.4, "Tenure")) == ["Tenure"]
+    assert missing(lose(CUSTOMERS, 0.4, "Tenure"), MORE) == []
+    assert missing(CUSTOMERS, lose(MORE, 0.1, "Tenure")) == []
+    assert missing(CUSTOMERS, lose(MORE, 0.4, "Tenure"), max_gaps=0.6) == []
+    assert missing(CUSTOMERS, lose(MORE.head(12), 0.5, "Tenure")) == []  # may be chance
 
 
 def test_values_missing_together_are_other_rows_and_no_fault_until_one_is_missing_alone() -> None:
     land = OTHERS["house_size"].isna()
     plots = pd.concat([OTHERS[land]] * 3 + [OTHERS[~land]])
     assert plots["bed"].isna().mean() > OTHERS["bed"].isna().mean() + 0.2
-    assert gaps(LISTINGS, plots) == []
-    assert gaps(LISTINGS, lose(OTHERS, 0.4, "bed")) == ["bed"]
+    assert missing(LISTINGS, plots) == []
+    assert missing(LISTINGS, lose(OTHERS, 0.4, "bed")) == ["bed"]
 
 
 def test_a_number_that_is_stuck_is_a_fault_and_a_text_or_a_usual_value_is_none() -> None:

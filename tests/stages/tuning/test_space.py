@@ -14,7 +14,7 @@ from stages.tuning.space import covers, current_values, lowest, rewritten, round
 from tests.samples import ROOT
 
 TEXT = """\
-# All knobs.
+# All parameters.
 base:
   seed: 0   # fixed
 
@@ -81,7 +81,7 @@ def test_what_was_written_is_what_is_trained_with(tmp_path: Path, tiny: float) -
     assert before.estimators["voting"]["members"]["extra_trees"] == 1, "the settings given stay as they are"
 
 
-def test_only_values_that_are_set_stand() -> None:
+def test_only_values_that_are_set_are_current() -> None:
     train = load_block("carvision", "train", Train, ROOT / "params.yaml")
     space: dict[str, Any] = dict.fromkeys(
         ("max_iter", "l2_regularization", "random_forest.n_estimators"), Range(low=1, high=9)
@@ -112,7 +112,7 @@ def test_whole_numbers_and_choices_stay_as_drawn() -> None:
         (Choice(choices=["sqrt", 0.5]), ["sqrt", 0.5], ["log2", 0.4, 1]),
     ],
 )
-def test_what_stands_outside_the_space_is_told_from_what_is_in_it(part: Any, inside: list[Any], outside: list[Any]) -> None:
+def test_a_value_outside_the_space_is_recognised(part: Any, inside: list[Any], outside: list[Any]) -> None:
     assert all(covers(part, value) for value in inside)
     assert not any(covers(part, value) for value in outside)
     assert covers(part, lowest({"key": part})["key"])
