@@ -38,11 +38,10 @@ READMES = [Path("README.md")]
 READMES += sorted(path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("README.md"))
 NOT_TYPED = {  # a pattern of the whole command, and why it is not typed
     r"make (test|test-quick|test-all|test-image|lint)": "it is a step of .ci/run, and the tests would start themselves",
-    r"make (bench|verify|lock)": "it takes from minutes to hours, or asks the package registry",
-    r"python -m tests\.benchmarks\..*": "it takes from minutes to hours, some need a load generator or real data",
-    r"(\.venv/bin/uv |)pip install .*|python3 -m venv .*|\.venv/bin/pre-commit install|apt-get install .*": (
-        "it changes the environment or the machine that the tests run in"
-    ),
+    r"make (bench|verify|screenshots)|python -m tests\.benchmarks\..*": "it takes from minutes to hours, and other programs",
+    r"make image|docker compose .*": "it needs Docker and its registry",
+    r"make lock|(\.venv/bin/uv |)pip install .*": "it asks the package registry, and changes the environment of the tests",
+    r"python3 -m venv .*|\.venv/bin/pre-commit install|apt-get install .*": "it changes the machine that the tests run on",
 }
 PROGRAMS = {"python", "dvc", "make", "git", "curl", "docker", "pip", "apt-get", ".venv/bin/uv", ".venv/bin/pre-commit"}
 ASSIGNMENT = re.compile(r"\w+=\S*")
