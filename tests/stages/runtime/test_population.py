@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stages.core.schema import coerce
 from stages.projects._base import Project
-from stages.runtime.population import shares, shift_index, stability, summarise, summarised
+from stages.runtime.population import shares, stability_above_chance, stability, summarise, summarised
 from tests.samples import records
 
 values = st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(np.nan)), min_size=1, max_size=80)
@@ -49,10 +49,10 @@ def test_the_index_is_the_one_of_the_book() -> None:
 def test_few_rows_of_the_same_population_have_no_larger_index_than_many_and_a_shift_is_found() -> None:
     rng = np.random.default_rng(0)
     bins = summarised(rng.normal(size=5_000))
-    few = [shift_index(bins, rng.normal(size=200), 5_000) for _ in range(50)]
+    few = [stability_above_chance(bins, rng.normal(size=200), 5_000) for _ in range(50)]
     assert np.mean(few) < 0.02
-    assert shift_index(bins, rng.normal(size=20_000), 5_000) < 0.01
-    assert shift_index(bins, rng.normal(0.6, size=500), 5_000) > 0.25
+    assert stability_above_chance(bins, rng.normal(size=20_000), 5_000) < 0.01
+    assert stability_above_chance(bins, rng.normal(0.6, size=500), 5_000) > 0.25
 
 
 def test_every_column_but_dates_is_summarised(project: Project) -> None:
