@@ -33,6 +33,7 @@ from tests.conftest import S3Server
 from tests.samples import ROOT, raw_rows
 from tests.serve.process import free_port
 
+REAL_PROJECTS = True  # the READMEs name them
 FOLDERS = ("stages", "serve", "tests")
 READMES = [Path("README.md")]
 READMES += sorted(path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("README.md"))
@@ -237,7 +238,7 @@ class Reader:
         """What a script prints; RuntimeError with that where it ends with another code."""
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
-            cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=3600,
+            cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800,
         )  # fmt: skip
         if done.returncode not in codes:
             raise RuntimeError(f"{script}\nended with {done.returncode}:\n{done.stdout[-3000:]}")
