@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -33,6 +33,7 @@ from tests.conftest import S3Server
 from tests.samples import ROOT, raw_rows
 from tests.serve.process import free_port
 
+REAL_PROJECTS = True  # the READMEs name them
 FOLDERS = ("stages", "serve", "tests")
 READMES = [Path("README.md")]
 READMES += sorted(path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("README.md"))
@@ -211,6 +212,17 @@ def copy_repository(folder: Path) -> None:
     (folder / ".venv").symlink_to(sys.prefix)
 
 
+def wait_for(condition: Callable[[], bool], seconds: float = 600) -> None:
+    """Return once the condition holds; RuntimeError when it does not in this time. The server may not listen yet."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            if condition():
+                return
+        time.sleep(0.2)
+    raise RuntimeError(f"it took more than {seconds:g} s")
+
+
 class Reader:
     """Types what the READMEs say into a clone, in a shell, and serves it when a command asks a server."""
 
@@ -237,7 +249,7 @@ class Reader:
         """What a script prints; RuntimeError with that where it ends with another code."""
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
-            cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=3600,
+            cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         if done.returncode not in codes:
             raise RuntimeError(f"{script}\nended with {done.returncode}:\n{done.stdout[-3000:]}")
@@ -286,12 +298,7 @@ class Reader:
             httpx.get(f"{url}/health")
             return
         self.start("make serve")
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with suppress(httpx.HTTPError):
-                httpx.get(f"{url}/ready").raise_for_status()
-                break
-            time.sleep(0.1)
+        wait_for(lambda: httpx.get(f"{url}/ready").is_success)
         for name in project_names():
             body = {"rows": [load_project(name).example_row] * LOGGED}
             httpx.post(f"{url}/v1/{name}/predict/batch", json=body, timeout=60).raise_for_status()
@@ -303,11 +310,11 @@ class Reader:
             arguments, cwd=self.folder, env=self.environment, stdout=self.output, stderr=self.output, start_new_session=True
         )
         self.behind.append(popen)
-        while "dask worker" in command and popen.poll() is None and b"Registered to" not in self.log.read_bytes():
-            time.sleep(0.1)
+        if "dask worker" in command:
+            wait_for(lambda: b"Registered to" in self.log.read_bytes())
 
     def type(self, command: str, before: str) -> None:
-        """Type a command, after those that set the shell up."""
+        """Type a command, after those that set the shell up; RuntimeError where it fails."""
         self.provide(command)
         if ADDRESS in command or PREDICTION in command or "serve.log" in command or "make serve" in command:
             self.serve()
@@ -318,8 +325,8 @@ class Reader:
             return
         module = MODULE.search(command)
         self.shell(before + self.translated(command), CODES.get(module[1], {0}) if module else {0})
-        while "queue start" in command and re.search("Queued|Running", self.shell("dvc queue status")):
-            time.sleep(1)
+        if "queue start" in command:
+            wait_for(lambda: not re.search("Queued|Running", self.shell("dvc queue status")))
 
     def follow(self, block: Block) -> None:
         """Type the commands of a block. One that fails ends it."""
@@ -330,7 +337,7 @@ class Reader:
                 continue
             try:
                 self.type(command, before)
-            except (RuntimeError, httpx.HTTPError, subprocess.TimeoutExpired) as error:
+            except (RuntimeError, httpx.HTTPError) as error:
                 self.failures.append(f"{block.readme}: {command}\n{error}")
                 return
             if command.split()[0] in ("export", "source", "cd"):
