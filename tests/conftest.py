@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import chdir
-from functools import cache
-from importlib import import_module
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +11,10 @@ import hypothesis
 import pytest
 from moto.server import ThreadedMotoServer
 
-from stages.projects._base import Project, load_project, project_names
-from tests.samples import STAGES, write_params
+from stages.projects._base import Project, load_project
+from tests.serve.checkout import train
+from tests.shared import shared, shared_base
+from tests.toys import TOYS, known
 
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("tests")
@@ -28,9 +28,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
-@pytest.fixture(scope="session", params=project_names())
+@pytest.fixture(autouse=True, scope="module")
+def _known_projects(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Only the toys are known as projects, in this process and in those that it begins, unless a module of tests says
+    `REAL_PROJECTS = True`: then only those of this repository are.
+    """
+    with nullcontext() if getattr(request.module, "REAL_PROJECTS", False) else known():
+        yield
+
+
+@pytest.fixture(scope="module", params=TOYS)  # a wider scope would order the tests by project, not by module
 def project(request: pytest.FixtureRequest) -> Project:
-    """Every project in turn."""
+    """Every toy in turn."""
     return load_project(request.param)
 
 
@@ -42,27 +51,16 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_stages(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Runs all stages of a project with quick settings, once, and gives the folder they ran in."""
-
-    @cache
-    def run(name: str) -> Path:
-        folder = tmp_path_factory.mktemp(name)
-        write_params(folder, name)
-        with chdir(folder):
-            for stage in STAGES:
-                import_module(f"stages.{stage}").main(name)
-        return folder
-
-    return run
+def checkout(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """What the stages make of every toy, with a dvc.lock, made once for all test processes; only to be read."""
+    return shared(shared_base(tmp_path_factory, worker_id), "checkout", train)
 
 
 @pytest.fixture
-def finished(project: Project, run_stages: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which all stages of every project in turn ran, as the current one; only to be read."""
-    folder = run_stages(project.name)
-    monkeypatch.chdir(folder)
-    return folder
+def finished(project: Project, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which all stages of every toy in turn ran, as the current one; only to be read."""
+    monkeypatch.chdir(checkout)
+    return checkout
 
 
 class S3Server(NamedTuple):

@@ -1,4 +1,4 @@
-"""dvc.yaml against the code it runs, and a made-up sixth project through DVC in a clone."""
+"""dvc.yaml against the code it runs, and a toy through DVC in a clone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.clones import make_clone, run
 from tests.samples import DAG, QUICK, ROOT, STAGES, write_params
 from tests.verify import compare
 
-SIXTH = [f"{stage}@sixth" for stage in STAGES]
+TARGETS = [f"{stage}@toy" for stage in STAGES]
 PLOTS = next(block["projects"] for block in DAG["vars"] if "projects" in block)
 
 
@@ -154,13 +154,13 @@ def clone(reproduced: Path, tmp_path: Path) -> Iterator[Path]:
 
 def lock_of(clone: Path) -> dict[str, Any]:
     stages: dict[str, Any] = YAML(typ="safe").load((clone / "dvc.lock").read_text())["stages"]
-    return {name: block for name, block in stages.items() if name.endswith("@sixth")}
+    return {name: block for name, block in stages.items() if name.endswith("@toy")}
 
 
-def test_a_sixth_project_runs_through_all_stages_and_a_second_time_through_none(clone: Path) -> None:
-    assert set(lock_of(clone)) == set(SIXTH)
-    assert set(re.findall(r"Running stage '(\w+@\w+)'", (clone / ".git" / "log").read_text())) == set(SIXTH)
-    again = run(clone, "dvc", "repro", *SIXTH)
+def test_a_toy_project_runs_through_all_stages_and_a_second_time_through_none(clone: Path) -> None:
+    assert set(lock_of(clone)) == set(TARGETS)
+    assert set(re.findall(r"Running stage '(\w+@\w+)'", (clone / ".git" / "log").read_text())) == set(TARGETS)
+    again = run(clone, "dvc", "repro", *TARGETS)
     assert "Running stage" not in again
     assert "up to date" in again
     assert run(clone, "git", "status", "--porcelain") == ""
@@ -168,11 +168,11 @@ def test_a_sixth_project_runs_through_all_stages_and_a_second_time_through_none(
 
 def test_an_experiment_with_another_model_runs_only_what_comes_after_it(clone: Path) -> None:
     before = lock_of(clone)
-    printed = run(clone, "dvc", "exp", "run", "-S", "sixth.train.model=logistic_regression", "evaluate@sixth")
-    assert re.findall(r"Running stage '(\w+@\w+)'", printed) == ["train@sixth", "evaluate@sixth"]
+    printed = run(clone, "dvc", "exp", "run", "-S", "toy.train.model=logistic_regression", "evaluate@toy")
+    assert re.findall(r"Running stage '(\w+@\w+)'", printed) == ["train@toy", "evaluate@toy"]
     after = lock_of(clone)
-    assert {name for name in after if after[name] != before[name]} == {"train@sixth", "evaluate@sixth"}
-    assert json.loads((clone / "models/sixth/manifest.json").read_text())["estimator"] == "logistic_regression"
+    assert {name for name in after if after[name] != before[name]} == {"train@toy", "evaluate@toy"}
+    assert json.loads((clone / "models/toy/manifest.json").read_text())["estimator"] == "logistic_regression"
     assert "logistic_regression" in run(clone, "dvc", "exp", "show", "--csv")
 
 
@@ -182,9 +182,9 @@ def test_a_changed_line_in_a_module_outdates_exactly_the_stages_that_import_it(c
         path = clone / "stages" / f"{module}.py"
         source = path.read_text()
         path.write_text(source + "CHANGED = 1\n")
-        status = json.loads(run(clone, "dvc", "status", "--json", *SIXTH))
+        status = json.loads(run(clone, "dvc", "status", "--json", *TARGETS))
         path.write_text(source)
-        outdated = {name.removesuffix("@sixth") for name, found in status.items() if f"stages/{module}.py" in str(found)}
+        outdated = {name.removesuffix("@toy") for name, found in status.items() if f"stages/{module}.py" in str(found)}
         assert outdated == {stage for stage in STAGES if f"stages/{module}.py" in uses[stage]}, module
 
 
@@ -194,16 +194,16 @@ def test_another_hash_seed_gives_the_same_bytes(clone: Path) -> None:
 
     first = hashes()
     (clone / "dvc.lock").unlink()
-    run(clone, "dvc", "repro", "--force", *SIXTH, hash_seed=2)
+    run(clone, "dvc", "repro", "--force", *TARGETS, hash_seed=2)
     assert len(first) >= 15
     assert compare(first, hashes()) == []
 
 
 def test_a_saved_model_predicts_a_csv_in_another_process_as_it_does_the_rows_it_was_tested_on(clone: Path) -> None:
-    pd.read_parquet(clone / "data/sixth/test.parquet").to_csv(clone / "rows.csv", index=False)
+    pd.read_parquet(clone / "data/toy/test.parquet").to_csv(clone / "rows.csv", index=False)
     code = (
-        "import joblib, pandas; model = joblib.load('models/sixth/model.joblib'); "
-        "frames = pandas.read_csv('rows.csv'), pandas.read_parquet('data/sixth/test.parquet'); "
+        "import joblib, pandas; model = joblib.load('models/toy/model.joblib'); "
+        "frames = pandas.read_csv('rows.csv'), pandas.read_parquet('data/toy/test.parquet'); "
         "print(*(model.predict_proba(frame)[:, 1].tolist() for frame in frames), sep='\\n')"
     )
     text, typed = (json.loads(line) for line in run(clone, sys.executable, "-c", code).splitlines())
@@ -214,15 +214,15 @@ def test_a_saved_model_predicts_a_csv_in_another_process_as_it_does_the_rows_it_
 
 def test_plots_are_drawn_and_metrics_listed(clone: Path) -> None:
     plotted = [plot for stage in STAGES for plot in DAG["stages"][stage]["do"].get("plots", [])]
-    files = [str(path.relative_to(clone)) for path in (clone / "reports/sixth").rglob("*.csv")]
+    files = [str(path.relative_to(clone)) for path in (clone / "reports/toy").rglob("*.csv")]
     printed = run(clone, "dvc", "plots", "show", *files)
     page = (clone / "dvc_plots" / "index.html").read_text()
     assert "fail" not in printed.lower()
-    titles = set(re.findall(r'"text": "(sixth: [^"]*)"', page))
+    titles = set(re.findall(r'"text": "(toy: [^"]*)"', page))
     assert len(titles) == len(plotted)
     shown = run(clone, "dvc", "metrics", "show", "--json").splitlines()
     metrics = json.loads(next(line for line in shown if line.startswith("{")))[""]["data"]
-    found = metrics["reports/sixth/metrics.json"]["data"]["sixth"]
-    evaluation = json.loads((clone / "reports/sixth/evaluation.json").read_text())
+    found = metrics["reports/toy/metrics.json"]["data"]["toy"]
+    evaluation = json.loads((clone / "reports/toy/evaluation.json").read_text())
     assert found == {name: value["value"] for name, value in evaluation["metrics"].items() if not name.endswith("_at_half")}
-    assert QUICK["train"]["model"] in str(metrics["reports/sixth/live/metrics.json"])
+    assert QUICK["train"]["model"] in str(metrics["reports/toy/live/metrics.json"])

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-import stages.projects
 from stages import report
 from stages.core.cli import UserError
 from stages.projects._base import load_project
@@ -21,6 +20,7 @@ from stages.promotion.gate import Comparison, Decision, Rule
 from stages.review.sides import Change, Side, flatten, kinds_of_change, read_side
 from stages.review.tables import code, prose
 from stages.review.text import difference, markdown, verdict
+from tests import toys
 from tests.clones import run
 from tests.samples import ROOT
 
@@ -224,14 +224,13 @@ def test_without_evaluation_the_values_in_git_are_shown_without_intervals(worksp
 
 
 @pytest.fixture
-def known(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The repository, whose sixth project this process knows."""
-    monkeypatch.setattr(stages.projects, "__path__", [*stages.projects.__path__, str(repository / "stages" / "projects")])
-    monkeypatch.delitem(sys.modules, "stages.projects.sixth", raising=False)
-    return repository
+def known(repository: Path) -> Iterator[Path]:
+    """The repository, whose toy this process knows."""
+    with toys.known(repository / "stages" / "projects"):
+        yield repository
 
 
-def change_params(repository: Path, name: str = "sixth") -> None:
+def change_params(repository: Path, name: str = "toy") -> None:
     """Draw more rows and grow more trees for a project."""
     path = repository / "params.yaml"
     document = YAML(typ="safe").load(path)
@@ -241,16 +240,16 @@ def change_params(repository: Path, name: str = "sixth") -> None:
 
 
 def test_the_report_of_a_change_is_as_the_example_shows(known: Path, revisions: tuple[str, str]) -> None:
-    registry.register("sixth", revisions[0], "v1.0.0", "The first.")
-    registry.assign("sixth", "v1.0.0", "prod", "The first.")
+    registry.register("toy", revisions[0], "v1.0.0", "The first.")
+    registry.assign("toy", "v1.0.0", "prod", "The first.")
     change_params(known)
-    run(known, "dvc", "repro", "explain@sixth", "export@sixth")
+    run(known, "dvc", "repro", "explain@toy", "export@toy")
     run(known, "git", "commit", "--quiet", "--all", "--message", "Draw more rows and grow more trees")
-    report.main("sixth@v1.0.0")
+    report.main("toy@v1.0.0")
     text = (known / "report.md").read_text()
     assert masked(text) == GOLDEN.read_text(), f"write this into {GOLDEN} if it reads well:\n{masked(text)}"
-    images = re.findall(r"\]\((report/sixth-\w+\.png)\)", text)
-    assert [Path(image).stem for image in images] == ["sixth-precision_recall", "sixth-calibration", "sixth-confusion"]
+    images = re.findall(r"\]\((report/toy-\w+\.png)\)", text)
+    assert [Path(image).stem for image in images] == ["toy-precision_recall", "toy-calibration", "toy-confusion"]
     assert all((known / image).read_bytes().startswith(b"\x89PNG") for image in images)
     assert run(known, "git", "status", "--porcelain") == ""
 
@@ -267,23 +266,23 @@ def test_a_base_whose_files_are_gone_is_shown_by_what_git_has(known: Path, revis
     shutil.rmtree(known / ".dvc" / "cache")
     report.main(revisions[0])
     text = (known / "report.md").read_text()
-    assert "whether that is more than noise cannot be told: models/sixth/" in text
+    assert "whether that is more than noise cannot be told: models/toy/" in text
     assert "is to be had nowhere" in text
     assert re.search(r"\| \*\*ROC-AUC\*\* \| 0\.\d{3} \| 0\.\d{3} \(0\.\d{3} to 0\.\d{3}\) \| [+-]0\.\d{3} \|", text)
-    assert "![sixth: Calibration](report/sixth-calibration.png)" in text
+    assert "![toy: Calibration](report/toy-calibration.png)" in text
 
 
 def test_a_fresh_clone_is_reported_from_what_git_has(known: Path, revisions: tuple[str, str]) -> None:
     for folder in ("data", "models"):
-        shutil.rmtree(known / folder / "sixth")
-    (known / "reports" / "sixth" / "evaluation.json").unlink()
+        shutil.rmtree(known / folder / "toy")
+    (known / "reports" / "toy" / "evaluation.json").unlink()
     report.main(revisions[0])
     text = (known / "report.md").read_text()
     assert (
-        "whether that is more than noise cannot be told: data/sixth/test.parquet is missing. The gate has no verdict: "
+        "whether that is more than noise cannot be told: data/toy/test.parquet is missing. The gate has no verdict: "
         in text
     )
-    assert "**Out of date: `ingest@sixth`, " in text
+    assert "**Out of date: `ingest@toy`, " in text
     assert "trained on rows that are not to be had |" in text
 
 
@@ -299,8 +298,8 @@ def test_a_change_that_was_not_run_is_reported_as_out_of_date(known: Path) -> No
     report.main("HEAD")
     text = (known / "report.md").read_text()
     assert "Not committed: `params.yaml`." in text
-    assert "- **sixth** keeps its model, byte for byte." in text
-    assert "Differs in parameters.\n\n**Out of date: `ingest@sixth`, `train@sixth`.**" in text
+    assert "- **toy** keeps its model, byte for byte." in text
+    assert "Differs in parameters.\n\n**Out of date: `ingest@toy`, `train@toy`.**" in text
     assert "![" not in text
 
 

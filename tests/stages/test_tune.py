@@ -224,8 +224,8 @@ def test_better_trials_become_experiments_and_the_workspace_stays_as_it_was(clon
     space = {"max_iter": {"low": 30, "high": 60}, "l2_regularization": {"low": 0.1, "high": 9}}
     yaml = YAML(typ="safe")
     params = yaml.load(clone / "params.yaml")
-    params["sixth"]["train"]["hist_gradient_boosting"] = start
-    params["sixth"]["tune"] = {"hist_gradient_boosting": space}
+    params["toy"]["train"]["hist_gradient_boosting"] = start
+    params["toy"]["tune"] = {"hist_gradient_boosting": space}
     yaml.dump(params, clone / "params.yaml")
     run(clone, "git", "commit", "--quiet", "--all", "--message", "Begin badly")
     with (clone / "dvc.yaml").open("a") as file:
@@ -234,20 +234,20 @@ def test_better_trials_become_experiments_and_the_workspace_stays_as_it_was(clon
     (clone / ".dvcignore").write_text("# changed\n")
     (clone / "notes.txt").write_text("untracked\n")
     before = run(clone, "git", "status", "--porcelain").splitlines()
-    command = ("python", "-m", "stages.tune", "sixth", "--trials", "2")
+    command = ("python", "-m", "stages.tune", "toy", "--trials", "2")
     assert "no DVC experiments" not in run(clone, *command)
     assert set(run(clone, "git", "status", "--porcelain").splitlines()) == {*before, " M params.yaml"}
-    ((_, (values, score, _)),) = tried(clone, "sixth")
+    ((_, (values, score, _)),) = tried(clone, "toy")
     (name,) = run(clone, "dvc", "exp", "list", "--name-only").split()
-    assert re.fullmatch(r"tune-sixth-[0-9a-f]{6}-1", name)
+    assert re.fullmatch(r"tune-toy-[0-9a-f]{6}-1", name)
     (revision,) = run(clone, "git", "for-each-ref", "--format=%(objectname)", "refs/exps").split()
-    train = yaml.load(run(clone, "git", "show", f"{revision}:params.yaml"))["sixth"]["train"]
+    train = yaml.load(run(clone, "git", "show", f"{revision}:params.yaml"))["toy"]["train"]
     assert train["hist_gradient_boosting"] == {**start, **values}
-    digest = outputs(run(clone, "git", "show", f"{revision}:dvc.lock").encode())["reports/sixth/leaderboard.json"]
+    digest = outputs(run(clone, "git", "show", f"{revision}:dvc.lock").encode())["reports/toy/leaderboard.json"]
     board = json.loads((clone / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]).read_text())
     means = {row["candidate"]: row["metrics"]["roc_auc"]["mean"] for row in board}
     assert means["hist_gradient_boosting"] == pytest.approx(score, rel=1e-12)
     run(clone, "git", "checkout", "params.yaml")
-    (clone / "reports" / "sixth" / "tune.db").unlink()
+    (clone / "reports" / "toy" / "tune.db").unlink()
     assert "no DVC experiments" not in run(clone, *command), "tuned again, it is the same experiment"
     assert run(clone, "git", "for-each-ref", "--format=%(objectname)", "refs/exps").split() == [revision]

@@ -28,7 +28,7 @@ from stages.promotion.gate import Comparison, check_artifact
 from stages.promotion.registry import Version
 from stages.promotion.settings import Promote
 from tests.samples import records
-from tests.stages.sixth import project as sixth
+from tests.toys import toy as load_toy
 
 BANK, CARS, HOMES, TELECOM = (load_project(name) for name in ("bankchurn", "carvision", "realestate", "telecom"))
 TERMS = Terms(Promote(), resamples=100, seed=0)
@@ -193,30 +193,30 @@ def test_too_few_rows_or_rows_of_one_class_or_a_model_without_scores_give_no_com
 def test_the_champion_scores_by_its_own_code_and_its_training_rows_are_had(
     repository: Path, revisions: tuple[str, str]
 ) -> None:
-    test = pd.read_parquet("data/sixth/test.parquet")
-    manifest = read_json(Path("models/sixth/manifest.json"))
-    first, second = (Version("sixth", name, commit) for name, commit in zip(("v1.0.0", "v1.1.0"), revisions, strict=True))
-    found = [meet_champion(sixth, version, manifest, test) for version in (first, second)]
+    test = pd.read_parquet("data/toy/test.parquet")
+    manifest = read_json(Path("models/toy/manifest.json"))
+    first, second = (Version("toy", name, commit) for name, commit in zip(("v1.0.0", "v1.1.0"), revisions, strict=True))
+    found = [meet_champion(toy, version, manifest, test) for version in (first, second)]
     assert found[1].manifest == manifest
     scores = [np.asarray(each.scores, dtype=float) for each in found]
     assert [each.shape for each in scores] == [(len(test),)] * 2
     assert not np.array_equal(scores[0], scores[1])
-    assert scores[1] == pytest.approx(registry.score_rows(Path(), "sixth", test), rel=1e-12)
-    seen = rows_trained_on(sixth, first)
+    assert scores[1] == pytest.approx(registry.score_rows(Path(), "toy", test), rel=1e-12)
+    seen = rows_trained_on(toy, first)
     assert seen is not None
-    assert seen.equals(pd.read_parquet("data/sixth/train.parquet"))
-    assert not known_rows(sixth, seen, test).any()
-    assert known_rows(sixth, test, test).all()
+    assert seen.equals(pd.read_parquet("data/toy/train.parquet"))
+    assert not known_rows(toy, seen, test).any()
+    assert known_rows(toy, test, test).all()
 
 
 def test_a_champion_of_another_contract_is_not_compared(repository: Path, revisions: tuple[str, str]) -> None:
-    test = pd.read_parquet("data/sixth/test.parquet")
-    manifest = read_json(Path("models/sixth/manifest.json"))
-    first = Version("sixth", "v1.0.0", revisions[0])
-    advice = "`gto deprecate sixth v1.0.0 prod` withdraws that one, so that this is judged as the first."
-    found = meet_champion(sixth, first, {**manifest, "target": "lost"}, test)
+    test = pd.read_parquet("data/toy/test.parquet")
+    manifest = read_json(Path("models/toy/manifest.json"))
+    first = Version("toy", "v1.0.0", revisions[0])
+    advice = "`gto deprecate toy v1.0.0 prod` withdraws that one, so that this is judged as the first."
+    found = meet_champion(toy, first, {**manifest, "target": "lost"}, test)
     assert found.scores == f"It cannot be compared with v1.0.0, as its target is another; {advice}"
-    found = meet_champion(sixth, first, manifest, test.drop(columns=["region", "weight"]))
+    found = meet_champion(toy, first, manifest, test.drop(columns=["region", "weight"]))
     assert found.scores == (
         f"It cannot be compared with v1.0.0, as it takes region and weight, which the rows no longer have; {advice}"
     )
@@ -224,4 +224,4 @@ def test_a_champion_of_another_contract_is_not_compared(repository: Path, revisi
 
 def test_training_rows_that_are_nowhere_are_none(repository: Path, revisions: tuple[str, str]) -> None:
     shutil.rmtree(".dvc/cache")
-    assert rows_trained_on(sixth, Version("sixth", "v1.0.0", revisions[0])) is None
+    assert rows_trained_on(toy, Version("toy", "v1.0.0", revisions[0])) is None
