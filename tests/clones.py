@@ -40,7 +40,8 @@ def copy_pipeline(clone: Path, **changes: dict[str, Any]) -> None:
     lines = "".join(f"      {name}: *{toy(name).task}\n" for name in TOYS)
     dag, found = re.subn(r"(?m)(^    projects:\n)(      \w+: \*\w+\n)+", rf"\1{lines}", dag)
     assert found == 1
-    (clone / "dvc.yaml").write_text(dag)
+    artifacts = "\nartifacts:\n  toy_plain: {path: models/toy_plain/model.joblib, type: model}\n"
+    (clone / "dvc.yaml").write_text(dag + artifacts)
     for path in (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
         (clone / path).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / path, clone / path)

@@ -30,9 +30,7 @@ class Row(BaseModel):
     weight: Annotated[float | None, Field(title="Weight", gt=0, le=50, examples=[2.5], json_schema_extra={"unit": "kg"})] = (
         None
     )
-    value: Annotated[
-        float, Field(title="Declared value", ge=0, le=1e6, examples=[83.86], json_schema_extra={"unit": "EUR"})
-    ]
+    value: Annotated[float, Field(title="Declared value", ge=0, le=1e6, examples=[83.86], json_schema_extra={"unit": "EUR"})]
     express: Annotated[Flag, Field(title="Is sent by express", examples=[1])]
     insured: Annotated[Flag, Field(title="Is insured", examples=[1])]
     posted: Annotated[date, Field(title="Posted", examples=["2024-03-01"])]

@@ -83,9 +83,10 @@ def clean(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def groups(frame: pd.DataFrame) -> pd.Series:
-    """One key per boat."""
-    text = {name: frame[name].astype(str).fillna("") for name in ("builder", "built", "hours", "size")}
-    return text["builder"] + "|" + text["built"] + "|" + text["hours"] + "|" + text["size"]
+    """One key per boat; one whose hours are missing is told apart by its price as well."""
+    text = {name: frame[name].astype(str).fillna("") for name in ("builder", "built", "hours", "size", "price")}
+    key = text["builder"] + "|" + text["built"] + "|" + text["hours"] + "|" + text["size"]
+    return key.where(frame["hours"].notna(), key + "|" + text["price"])
 
 
 def _year(day: np.ndarray) -> np.ndarray:

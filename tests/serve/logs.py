@@ -17,7 +17,9 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
 
 
 def entry(**changes: Any) -> Entry:
-    made = Entry(new_id(), NOW, "toy_plain", "hash", "rev", "1.0.0", '{"rooms":6.5}', '{"prediction":21.5}', 21.5, None, 80, "req")
+    made = Entry(
+        new_id(), NOW, "toy_plain", "hash", "rev", "1.0.0", '{"rooms":6.5}', '{"prediction":21.5}', 21.5, None, 80, "req"
+    )
     return replace(made, **changes)
 
 

@@ -49,10 +49,19 @@ with TestClient(create_app(settings)) as client:
         for path, body in (("predict", row), ("predict/batch", {"rows": [row]}), ("explain", row), ("predict", {})):
             response = client.post(f"/v1/{name}/{path}", json=body)
             assert response.status_code == (200 if body else 422), response.text
+        for path in ("", "/predict", "/model", "/history", "/monitoring", "/predictions"):
+            client.get(f"/{name}{path}").raise_for_status()
+        assert client.get(f"/{name}/market").status_code == (200 if load_project(name).market else 404)
     for path in ("/openapi.json", "/docs", "/metrics", "/v1/projects", "/", "/toy/", "/static/vega.js"):
         client.get(path).raise_for_status()
 print(json.dumps(sorted({module.partition(".")[0] for module in sys.modules})))
 """
+
+
+UNWANTED = {
+    "sklearn", "pandas", "shap", "dvc", "dvclive", "evidently", "plotly", "matplotlib", "scipy", "joblib", "onnx",
+    "vl_convert",
+}  # fmt: skip
 
 
 def test_predicting_and_explaining_imports_no_training_library(checkout: Path, tmp_path: Path) -> None:
@@ -60,21 +69,7 @@ def test_predicting_and_explaining_imports_no_training_library(checkout: Path, t
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
-    unwanted = {
-        "sklearn",
-        "pandas",
-        "shap",
-        "dvc",
-        "dvclive",
-        "evidently",
-        "plotly",
-        "matplotlib",
-        "scipy",
-        "joblib",
-        "onnx",
-        "vl_convert",
-    }
-    assert loaded & unwanted == set()
+    assert loaded & UNWANTED == set()
     assert {"onnxruntime", "numpy"} <= loaded
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-import fcntl
 import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,21 +15,19 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from stages.core.params import load_block, load_seed
-from stages.modeling.settings import Train
-from stages.projects._base import Project, project_names
-from tests.clones import make_clone, run
-from tests.samples import DAG, QUICK, ROOT, STAGES, write_params
+from stages.projects._base import Project, load_project
+from tests.clones import run
+from tests.samples import DAG, QUICK, ROOT, STAGES
 from tests.verify import compare
 
 TARGETS = [f"{stage}@toy" for stage in STAGES]
-PLOTS = next(block["projects"] for block in DAG["vars"] if "projects" in block)
 
 
 def declared(name: str, stage: str) -> dict[str, Any]:
     """What dvc.yaml says of a stage of a project."""
     text = json.dumps(DAG["stages"][stage]["do"]).replace("${key}", name)
-    found: dict[str, Any] = json.loads(re.sub(r"\$\{item\[(\d)\]\.(\w+)\}", lambda m: PLOTS[name][int(m[1])][m[2]], text))
+    plots = next(block[load_project(name).task] for block in DAG["vars"] if load_project(name).task in block)
+    found: dict[str, Any] = json.loads(re.sub(r"\$\{item\[(\d)\]\.(\w+)\}", lambda m: plots[int(m[1])][m[2]], text))
     return found
 
 
@@ -71,51 +67,20 @@ def covered(path: str, deps: set[str]) -> bool:
     return any(path == dep or path.startswith(f"{dep}/") for dep in deps)
 
 
-def test_the_projects_of_the_code_the_dag_and_the_params_are_the_same() -> None:
-    params = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
-    assert sorted(PLOTS) == project_names()
-    assert sorted(params) == sorted(["base", *project_names()])
-
-
-def test_every_project_has_its_model_among_the_artifacts(project: Project) -> None:
-    path = f"models/{project.name}/model.joblib"
-    assert DAG["artifacts"][project.name] == {"path": path, "type": "model", "desc": project.question}
-    assert path in outputs(project.name, "train")
-
-
-def test_the_params_of_every_project_are_valid_and_their_estimators_can_be_built(project: Project) -> None:
-    from stages.modeling.pipeline import build_model
-
-    path = ROOT / "params.yaml"
-    train = load_block(project.name, "train", Train, path)
-    for name in train.compared:
-        build_model(project, name, train, load_seed(path))
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_module_that_a_stage_imports_is_covered_by_a_dep_and_every_dep_by_an_import(
-    project: Project, stage: str
-) -> None:
-    listed = {path for path in declared(project.name, stage)["deps"] if path.startswith("stages/")}
-    used = closure(f"stages/{stage}.py", f"stages/projects/{project.name}.py") | {"stages/__init__.py"}
-    assert {path for path in used if not covered(path, listed)} == set()
-    assert {dep for dep in listed if not any(covered(path, {dep}) for path in used)} == set()
-
-
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_lists_exactly_the_params_it_reads(stage: str) -> None:
     tree = ast.parse((ROOT / "stages" / f"{stage}.py").read_text())
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-    read = {f"telecom.{ast.literal_eval(call.args[1])}" for call in calls if call.func.id == "load_block"}  # type: ignore[attr-defined]
+    read = {f"toy.{ast.literal_eval(call.args[1])}" for call in calls if call.func.id == "load_block"}  # type: ignore[attr-defined]
     read |= {"base" for call in calls if call.func.id == "load_seed"}  # type: ignore[attr-defined]
-    assert read == set(declared("telecom", stage)["params"])
+    assert read == set(declared("toy", stage)["params"])
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_needs_only_the_files_it_depends_on_and_makes_only_those_it_declares(
     project: Project, stage: str, finished: Path, workspace: Path
 ) -> None:
-    write_params(workspace, project.name)
+    shutil.copy(finished / "params.yaml", workspace)
     block = declared(project.name, stage)
     needed = {path for path in block["deps"] if not path.startswith("stages/")}
     assert needed <= set().union(*(outputs(project.name, other) for other in STAGES[: STAGES.index(stage)]))
@@ -132,32 +97,12 @@ def test_a_stage_needs_only_the_files_it_depends_on_and_makes_only_those_it_decl
         assert {drawn["x"], drawn["y"]} <= set(pd.read_csv(workspace / path)), path
 
 
-@pytest.fixture(scope="session")
-def reproduced(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The clone, made by the first worker that needs it; only to be copied."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    with (shared / "clone.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "clone").exists():
-            make_clone(shared / "unfinished")
-            (shared / "unfinished").rename(shared / "clone")
-    return shared / "clone"
-
-
-@pytest.fixture
-def clone(reproduced: Path, tmp_path: Path) -> Iterator[Path]:
-    shutil.copytree(reproduced, tmp_path / "clone", symlinks=True)
-    yield tmp_path / "clone"
-    shutil.rmtree(tmp_path / "clone")
-
-
 def lock_of(clone: Path) -> dict[str, Any]:
     stages: dict[str, Any] = YAML(typ="safe").load((clone / "dvc.lock").read_text())["stages"]
     return {name: block for name, block in stages.items() if name.endswith("@toy")}
 
 
-def test_a_toy_project_runs_through_all_stages_and_a_second_time_through_none(clone: Path) -> None:
+def test_a_project_runs_through_all_stages_and_a_second_time_through_none(clone: Path) -> None:
     assert set(lock_of(clone)) == set(TARGETS)
     assert set(re.findall(r"Running stage '(\w+@\w+)'", (clone / ".git" / "log").read_text())) == set(TARGETS)
     again = run(clone, "dvc", "repro", *TARGETS)
@@ -177,7 +122,7 @@ def test_an_experiment_with_another_model_runs_only_what_comes_after_it(clone: P
 
 
 def test_a_changed_line_in_a_module_outdates_exactly_the_stages_that_import_it(clone: Path) -> None:
-    uses = {stage: closure(f"stages/{stage}.py", "stages/projects/telecom.py") for stage in STAGES}
+    uses = {stage: closure(f"stages/{stage}.py", "tests/projects/toy.py") for stage in STAGES}
     for module in ("core/schema", "intake/sources", "modeling/metrics", "evaluation/curves", "explanation/card"):
         path = clone / "stages" / f"{module}.py"
         source = path.read_text()

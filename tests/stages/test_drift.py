@@ -28,6 +28,8 @@ from stages.promotion import ledger
 from tests.samples import ROOT, raw_rows, write_params
 from tests.stages.drifting import gathered, live, raw, report, truth
 
+REAL_PROJECTS = True
+
 KINDS = ["columns", "joint", "loss", "bias", "pattern"]
 
 

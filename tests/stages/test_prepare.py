@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from stages.core.cli import UserError
 from stages.modeling.pipeline import RowFeatures
 from stages.prepare import draw_keys, leaking_columns, main, split_rows
-from stages.projects._base import Project, load_project
+from stages.projects._base import Project
 from tests.samples import raw_rows, records, write_params
+from tests.toys import toy
 
-CHURN = load_project("bankchurn")
-BOSTON = load_project("boston")
+CHURN = toy()
+BOSTON = toy("toy_plain")
 
 
 def mask_of(frame: pd.DataFrame, project: Project, test_size: float = 0.25, seed: int = 0) -> pd.Series:
@@ -32,7 +33,7 @@ def batches(project: Project, *sizes: int) -> pd.DataFrame:
 
 @given(groups=st.lists(st.integers(0, 12), min_size=4, max_size=60), cuts=st.integers(1, 3))
 def test_no_group_straddles_the_split_however_rows_and_sources_fall(groups: list[int], cuts: int) -> None:
-    frame = pd.DataFrame({"g": groups, "MEDV": 1.0, "source": np.arange(len(groups)) * cuts // len(groups)})
+    frame = pd.DataFrame({"g": groups, "worth": 1.0, "source": np.arange(len(groups)) * cuts // len(groups)})
     mask = mask_of(frame, replace(BOSTON, groups=lambda rows: rows["g"]))
     assert (mask.groupby(frame["g"]).nunique() == 1).all()
     first = frame["source"] == 0
@@ -51,9 +52,9 @@ def test_no_object_of_a_project_is_on_both_sides(project: Project) -> None:
 
 @given(outcomes=st.lists(st.integers(0, 1), min_size=8, max_size=80), share=st.sampled_from([0.1, 0.25, 0.5]))
 def test_each_class_gives_the_same_share_to_the_test_rows(outcomes: list[int], share: float) -> None:
-    frame = pd.DataFrame({"Exited": outcomes, "source": 0})
+    frame = pd.DataFrame({"late": outcomes, "source": 0})
     mask = mask_of(frame, CHURN, share)
-    for label, rows in mask.groupby(frame["Exited"]):
+    for label, rows in mask.groupby(frame["late"]):
         assert rows.sum() == round(share * outcomes.count(int(str(label))))
 
 
@@ -67,11 +68,11 @@ def test_a_further_source_leaves_earlier_rows_on_their_side(project: Project) ->
 def test_another_cleaning_rule_moves_only_as_many_rows_as_keep_the_share() -> None:
     frame = records(CHURN, 1_000)
     keys = draw_keys(frame["source"], 0)
-    kept = frame[frame["Age"] < 60]
+    kept = frame[frame["distance"] < 60]
     before = split_rows(frame, keys, 0.2, CHURN)[kept.index]
     after = split_rows(kept, keys[kept.index], 0.2, CHURN)
     for label in (0, 1):
-        rows = kept["Exited"] == label
+        rows = kept["late"] == label
         moved = (before != after) & rows
         assert after[moved].nunique() <= 1
         assert moved.sum() == abs(int(before[rows].sum()) - round(0.2 * rows.sum()))
@@ -93,24 +94,24 @@ def prepare(frame: pd.DataFrame, name: str) -> None:
 @pytest.mark.parametrize(
     ("column", "copy"),
     [
-        ("Balance", {0: 0.0, 1: 1000.0}),
-        ("Geography", {0: "France", 1: "Spain"}),
+        ("value", {0: 0.0, 1: 1000.0}),
+        ("carrier", {0: "France", 1: "Spain"}),
     ],
 )
 def test_an_input_that_gives_the_target_away_is_refused(workspace: Path, column: str, copy: dict[int, Any]) -> None:
     frame = records(CHURN, 100)
-    frame[column] = frame["Exited"].map(copy)
-    with pytest.raises(UserError, match=f"{column} all but equals the target Exited"):
-        prepare(frame, "bankchurn")
-    assert not Path("data/bankchurn/train.parquet").exists()
+    frame[column] = frame["late"].map(copy)
+    with pytest.raises(UserError, match=f"{column} all but equals the target late"):
+        prepare(frame, "toy")
+    assert not Path("data/toy/train.parquet").exists()
 
 
 def test_a_falling_copy_of_a_number_gives_it_away_and_noise_does_not() -> None:
     frame = records(BOSTON, 100)
     assert leaking_columns(frame, BOSTON) == []
-    assert leaking_columns(frame.assign(RM=-frame["MEDV"]), BOSTON) == ["RM"]
-    two = -frame["MEDV"].where(frame.index < 2)  # which always follow the order of something
-    assert leaking_columns(frame.assign(ZN=two), BOSTON) == []
+    assert leaking_columns(frame.assign(rooms=-frame["worth"]), BOSTON) == ["rooms"]
+    two = -frame["worth"].where(frame.index < 2)  # which always follow the order of something
+    assert leaking_columns(frame.assign(crime=two), BOSTON) == []
 
 
 def test_no_input_of_a_project_gives_its_target_away(project: Project) -> None:
@@ -118,8 +119,8 @@ def test_no_input_of_a_project_gives_its_target_away(project: Project) -> None:
 
 
 def test_rows_of_one_class_are_refused(workspace: Path) -> None:
-    with pytest.raises(UserError, match="all rows have the same Exited"):
-        prepare(records(CHURN, 50).assign(Exited=0.0), "bankchurn")
+    with pytest.raises(UserError, match="all rows have the same late"):
+        prepare(records(CHURN, 50).assign(late=0.0), "toy")
 
 
 def test_the_list_of_rows_reproduces_both_sides(project: Project, finished: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,11 @@ def masked(text: str) -> str:
 
 
 def side(**changes: Any) -> Side:
-    """What a revision holds of telecom."""
+    """What a revision holds of toy."""
     values: dict[str, Any] = {
         "params": {"base.seed": 0},
         "stages": {},
-        "outs": {"models/telecom/model.joblib": "a"},
+        "outs": {"models/toy/model.joblib": "a"},
         "metrics": {"roc_auc": {"value": 0.8, "low": 0.7, "high": 0.9}},
         "evaluation": {},
         "data": {},
@@ -53,11 +53,11 @@ def side(**changes: Any) -> Side:
 
 
 def change(**changes: Any) -> Change:
-    """A change of telecom to a model that is compared with the base's."""
+    """A change of toy to a model that is compared with the base's."""
     values: dict[str, Any] = {
-        "project": load_project("telecom"),
+        "project": load_project("toy"),
         "before": side(),
-        "after": side(outs={"models/telecom/model.joblib": "b"}),
+        "after": side(outs={"models/toy/model.joblib": "b"}),
         "kinds": ["model"],
         "code": [],
         "outdated": [],
@@ -74,7 +74,7 @@ def gain(value: float, low: float, high: float, left_out: int | None = 3) -> Com
 
 def written(*changes: Change, removed: tuple[str, ...] = (), uncommitted: tuple[str, ...] = ()) -> str:
     found = {change.project.name: change for change in changes}
-    return markdown(("main", "b" * 40), ("a" * 40, list(uncommitted)), {"boston": None, **found}, list(removed))
+    return markdown(("main", "b" * 40), ("a" * 40, list(uncommitted)), {"toy_plain": None, **found}, list(removed))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_the_first_sentence_tells_projects_that_are_new_not_run_or_only_measured
 def test_an_amount_is_told_with_its_unit() -> None:
     metrics = {"mae": {"value": 2504.4, "low": 2343.0, "high": 2715.0}, "r2": {"value": 0.7, "low": None, "high": None}}
     cars = change(
-        project=load_project("carvision"), before=side(metrics=metrics), after=side(metrics=metrics), kinds=["metrics"]
+        project=load_project("toy_price"), before=side(metrics=metrics), after=side(metrics=metrics), kinds=["metrics"]
     )
     assert "MAE in USD 2,504 (2,343 to 2,715)" in difference(cars)
     assert "| **MAE in USD** | 2,504 (2,343 to 2,715) | 2,504 (2,343 to 2,715) | 0 |\n" in written(cars)
@@ -124,7 +124,7 @@ def test_an_amount_is_told_with_its_unit() -> None:
 
 def test_the_gate_is_told_rule_by_rule_or_why_it_has_no_verdict() -> None:
     decision = Decision(False, RULES, "Refused.")
-    champion = registry.Version("telecom", "v1.0.0", "c" * 40)
+    champion = registry.Version("toy", "v1.0.0", "c" * 40)
     refused = change(gate=Proposal(decision, champion, None, {}, "v1.1.0", {}))
     assert verdict(refused) == "The gate would refuse it: comparison"
     text = written(refused)
@@ -141,13 +141,13 @@ def test_the_gate_is_told_rule_by_rule_or_why_it_has_no_verdict() -> None:
 def test_conclusions_come_first_and_what_did_not_change_takes_one_line() -> None:
     text = written(change(), removed=("old|one",), uncommitted=("params.yaml",))
     assert (
-        text.index("- **telecom** is better")
+        text.index("- **toy** is better")
         < text.index("- `old|one` is no longer there.")
-        < text.index("- Unchanged: boston.\n")
+        < text.index("- Unchanged: toy_plain.\n")
     )
     assert text.index("- Unchanged") < text.index("## ")
     assert "`aaaaaaaaaaaa` compared with `main` (`bbbbbbbbbbbb`). Not committed: `params.yaml`." in text
-    assert text.count("boston") == 1
+    assert text.count("toy_plain") == 1
 
 
 def test_no_difference_is_said_in_one_sentence() -> None:
@@ -158,9 +158,9 @@ def test_no_difference_is_said_in_one_sentence() -> None:
 
 def test_simulated_data_and_outdated_stages_are_pointed_out() -> None:
     assert "Simulated" not in written(change())
-    simulated = change(after=side(data={"simulated": True, "sources": []}), outdated=["train@telecom"])
-    assert "\n\n> **Simulated data** (telecom):" in written(simulated)
-    assert "**Out of date: `train@telecom`.**" in written(simulated)
+    simulated = change(after=side(data={"simulated": True, "sources": []}), outdated=["train@toy"])
+    assert "\n\n> **Simulated data** (toy):" in written(simulated)
+    assert "**Out of date: `train@toy`.**" in written(simulated)
 
 
 def test_values_from_data_are_shown_as_they_are_written() -> None:
@@ -184,43 +184,43 @@ def test_values_from_data_are_shown_as_they_are_written() -> None:
 
 def test_params_are_compared_key_by_key() -> None:
     assert flatten({"a": {"b": 1, "c": {}}, "d": [1, {"e": 2}]}, "x") == {"x.a.b": 1, "x.d": [1, {"e": 2}]}
-    then, now = {"base.seed": 0, "telecom.a": 1, "telecom.b": "x"}, {"base.seed": 1, "telecom.b": "x", "telecom.c": [True]}
+    then, now = {"base.seed": 0, "toy.a": 1, "toy.b": "x"}, {"base.seed": 1, "toy.b": "x", "toy.c": [True]}
     text = written(change(before=side(params=then), after=side(params=now)))
-    assert "| `base.seed` | `0` | `1` |\n| `telecom.a` | `1` | - |\n| `telecom.c` | - | `[true]` |\n" in text
-    assert "telecom.b" not in text
+    assert "| `base.seed` | `0` | `1` |\n| `toy.a` | `1` | - |\n| `toy.c` | - | `[true]` |\n" in text
+    assert "toy.b" not in text
 
 
 def test_what_differs_is_named() -> None:
-    base = side(outs={"models/telecom/a": "1", "data/telecom/raw.parquet": "1", "reports/telecom/x": "1"})
+    base = side(outs={"models/toy/a": "1", "data/toy/raw.parquet": "1", "reports/toy/x": "1"})
 
     def kinds(code: tuple[str, ...] = (), **changes: Any) -> list[str]:
-        return kinds_of_change("telecom", base, replace(base, **changes), list(code))
+        return kinds_of_change("toy", base, replace(base, **changes), list(code))
 
     assert kinds() == []
     assert kinds(params={"base.seed": 1}) == ["parameters"]
     assert kinds(code=("stages/train.py",)) == ["code"]
-    assert kinds(outs=base.outs | {"models/telecom/a": "2"}) == ["model"]
-    assert kinds(outs=base.outs | {"data/telecom/raw.parquet": "2"}) == ["data"]
+    assert kinds(outs=base.outs | {"models/toy/a": "2"}) == ["model"]
+    assert kinds(outs=base.outs | {"data/toy/raw.parquet": "2"}) == ["data"]
     assert kinds(outs={key: value for key, value in base.outs.items() if not key.startswith("reports")}) == ["reports"]
     assert kinds(metrics={"roc_auc": {"value": 0.81, "low": None, "high": None}}) == ["metrics"]
     assert kinds(metrics={"roc_auc": {"value": 0.8, "low": None, "high": None}}) == []
     assert kinds(metrics={}) == []
-    assert kinds(stages={"train@telecom": {"cmd": "other"}}) == ["pipeline"]
-    assert kinds_of_change("telecom", side(params={}), base, []) == ["everything, as it is new"]
+    assert kinds(stages={"train@toy": {"cmd": "other"}}) == ["pipeline"]
+    assert kinds_of_change("toy", side(params={}), base, []) == ["everything, as it is new"]
 
 
 def test_without_evaluation_the_values_in_git_are_shown_without_intervals(workspace: Path) -> None:
-    folder = workspace / "reports" / "telecom"
+    folder = workspace / "reports" / "toy"
     folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text(json.dumps({"telecom": {"roc_auc": 0.8}}))
+    (folder / "metrics.json").write_text(json.dumps({"toy": {"roc_auc": 0.8}}))
     (workspace / "params.yaml").write_text("base: {seed: 0}\ntelecom: {train: {folds: 3}}\n")
-    found = read_side(workspace, "telecom")
-    assert found.params == {"base.seed": 0, "telecom.train.folds": 3}
+    found = read_side(workspace, "toy")
+    assert found.params == {"base.seed": 0, "toy.train.folds": 3}
     assert found.metrics == {"roc_auc": {"value": 0.8, "low": None, "high": None}}
     text = written(change(before=found))
     assert "| **ROC-AUC** | 0.800 | 0.800 (0.700 to 0.900) | 0.000 |" in text
     assert "It is missing before, as the base's `evaluation.json` is neither in DVC's cache nor on a remote." in text
-    assert read_side(workspace, "boston").params == {}
+    assert read_side(workspace, "toy_plain").params == {}
 
 
 @pytest.fixture
@@ -279,8 +279,7 @@ def test_a_fresh_clone_is_reported_from_what_git_has(known: Path, revisions: tup
     report.main(revisions[0])
     text = (known / "report.md").read_text()
     assert (
-        "whether that is more than noise cannot be told: data/toy/test.parquet is missing. The gate has no verdict: "
-        in text
+        "whether that is more than noise cannot be told: data/toy/test.parquet is missing. The gate has no verdict: " in text
     )
     assert "**Out of date: `ingest@toy`, " in text
     assert "trained on rows that are not to be had |" in text

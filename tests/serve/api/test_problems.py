@@ -182,7 +182,11 @@ def test_of_a_field_given_twice_the_last_counts(client: Client) -> None:
     content = json.dumps(example("toy_plain"))
     answers = [
         post(client, "/v1/toy_plain/predict", body).json()["prediction"]
-        for body in (content, content.replace('"rooms": 6.21', '"rooms": 9, "rooms": 6.21'), content.replace('"rooms": 6.21', '"rooms": 9'))
+        for body in (
+            content,
+            content.replace('"rooms": 6.21', '"rooms": 9, "rooms": 6.21'),
+            content.replace('"rooms": 6.21', '"rooms": 9'),
+        )
     ]
     assert answers[0] == answers[1] != answers[2]
     check_problem(post(client, "/v1/toy_plain/predict", content[:-1] + ', "rooms": 0}'), 422)

@@ -165,8 +165,7 @@ def test_the_day_of_valuation_is_today_unless_given_and_the_log_says_which(clien
     early = predict(client, "toy_price", {**row, "posted": "2018-05-02"})
     assert answers[0]["prediction"] == answers[1]["prediction"]
     days = [
-        client.get(f"/v1/predictions/{answer['prediction_id']}").json()["input"]["posted"]
-        for answer in [*answers, early]
+        client.get(f"/v1/predictions/{answer['prediction_id']}").json()["input"]["posted"] for answer in [*answers, early]
     ]
     assert days == [today.isoformat(), today.isoformat(), "2018-05-02"]
 

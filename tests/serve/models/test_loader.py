@@ -79,7 +79,9 @@ def test_without_dvc_lock_nothing_is_loaded(root: Path) -> None:
         load(root)
 
 
-@pytest.mark.parametrize("text", ["", "[", "stages: 3", "stages:\n  export@toy_plain: {}", "- a", "stages: {a: {outs: [1]}}"])
+@pytest.mark.parametrize(
+    "text", ["", "[", "stages: 3", "stages:\n  export@toy_plain: {}", "- a", "stages: {a: {outs: [1]}}"]
+)
 def test_a_dvc_lock_that_records_no_such_model_is_refused(root: Path, text: str) -> None:
     (root / "dvc.lock").write_text(text)
     with pytest.raises(LoadError, match=r"dvc\.lock"):

@@ -36,7 +36,9 @@ def decided(version: str | None, digest: str, **more: Any) -> dict[str, Any]:
 
 def test_refused_and_promoted_models_are_shown_with_reason_rules_and_numbers(serve: Serve, root: Path) -> None:
     refused = decided(None, "b" * 64, by=HOSTILE, reason=f"Refused by the rule comparison. {HOSTILE}")
-    write_ledger(root, decided("v1.0.0", "a" * 64), refused, entry("drift", verdict="retrain", reason="The distance has moved."))
+    write_ledger(
+        root, decided("v1.0.0", "a" * 64), refused, entry("drift", verdict="retrain", reason="The distance has moved.")
+    )
     text = shown(serve(root=root))
     assert text.index("Drift check: retrain") < text.index(">Refused<") < text.index("Promoted as v1.0.0")
     assert f"Refused by the rule comparison. {escape(HOSTILE, quote=False)[:20]}" in text
@@ -53,9 +55,7 @@ def test_versions_that_do_not_serve_have_a_command_that_brings_them_back(serve: 
     digest = serve(root=root).get("/v1/toy").json()["hash"]
     write_ledger(root, decided("v1.0.0", "a" * 64), decided("v1.1.0", digest), deployed("v1.1.0", digest))
     text = shown(serve(root=root))
-    assert (
-        escape("python -m stages.deploy toy --version v1.0.0 --reason '…'", quote=False).replace("'", "&#39;") in text
-    )
+    assert escape("python -m stages.deploy toy --version v1.0.0 --reason '…'", quote=False).replace("'", "&#39;") in text
     assert "--version v1.1.0" not in text
     assert ">serves now</span>" in text
     assert "Another model serves" not in text

@@ -169,8 +169,7 @@ def test_the_log_is_read_page_by_page_without_gap_or_overlap(serve: Serve) -> No
     client = serve()
     rows = json_rows("toy", 120)
     made = [
-        each["prediction_id"]
-        for each in client.post("/v1/toy/predict/batch", json={"rows": rows}).json()["predictions"]
+        each["prediction_id"] for each in client.post("/v1/toy/predict/batch", json={"rows": rows}).json()["predictions"]
     ]
     address, seen = "/toy/predictions", []
     while address:

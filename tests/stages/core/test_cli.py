@@ -22,18 +22,18 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str, error: Exception | No
 
 
 def test_a_stage_is_called_with_the_project_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert call(monkeypatch, "telecom") == ["telecom"]
+    assert call(monkeypatch, "toy") == ["toy"]
 
 
 def test_a_mistake_of_the_user_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as stop:
-        call(monkeypatch, "telecom", error=UserError("mend this"))
-    assert stop.value.code == "telecom: mend this"
+        call(monkeypatch, "toy", error=UserError("mend this"))
+    assert stop.value.code == "toy: mend this"
 
 
 def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ZeroDivisionError):
-        call(monkeypatch, "telecom", error=ZeroDivisionError())
+        call(monkeypatch, "toy", error=ZeroDivisionError())
 
 
 @pytest.mark.parametrize("arguments", [[], ["nobody"]])

@@ -19,15 +19,15 @@ from stages.core.cli import UserError
 from stages.modeling import crossval
 from stages.modeling.crossval import FoldResult, compute_backend, cross_validate, leaderboard, out_of_fold
 from stages.modeling.pipeline import RowFeatures, build_model, make_folds
-from stages.projects._base import load_project
 from tests.samples import STAGES, records, settings, write_params
+from tests.toys import toy
 
-CHURN = load_project("bankchurn")
+CHURN = toy()
 
 
 def test_candidates_are_scored_on_the_same_folds_as_scikit_learn_would() -> None:
     frame = records(CHURN, 200)
-    features, target = RowFeatures("bankchurn").transform(frame), frame["Exited"].to_numpy()
+    features, target = RowFeatures("toy").transform(frame), frame["late"].to_numpy()
     folds = make_folds(CHURN, frame, 3, seed=0)
     models = {name: build_model(CHURN, name, settings(), 0) for name in ("logistic_regression", "random_forest")}
     results = list(cross_validate(models, features, target, folds, CHURN))
@@ -79,22 +79,22 @@ def test_on_a_dask_cluster_every_stage_writes_the_same_bytes(
         folder.mkdir()
         candidates = ["hist_gradient_boosting", "random_forest", "voting"]
         train = {"model": "voting", "candidates": candidates, "calibration": "sigmoid", "voting": {"members": members}}
-        write_params(folder, "telecom", train=train)
+        write_params(folder, "toy", train=train)
         if address:
             monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)
         with chdir(folder):
             for stage in STAGES:
-                import_module(f"stages.{stage}").main("telecom")
+                import_module(f"stages.{stage}").main("toy")
         paths = [path for part in ("models", "reports") for path in (folder / part).rglob("*.*") if path.is_file()]
         made.append({path.relative_to(folder): path.read_bytes() for path in paths})
     assert made[0] == made[1]
-    assert {Path("models/telecom/model.joblib"), Path("reports/telecom/leaderboard.json")} <= made[0].keys()
+    assert {Path("models/toy/model.joblib"), Path("reports/toy/leaderboard.json")} <= made[0].keys()
 
 
 def test_folds_are_fitted_by_the_workers(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", scheduler)
     frame = records(CHURN, 200)
-    features, target = RowFeatures("bankchurn").transform(frame), frame["Exited"].to_numpy()
+    features, target = RowFeatures("toy").transform(frame), frame["late"].to_numpy()
     monkeypatch.setattr("stages.modeling.crossval.predict_scores", None)  # here, so a fold that is fitted here fails
     models = {"random_forest": build_model(CHURN, "random_forest", settings(), 0)}
     results = list(cross_validate(models, features, target, make_folds(CHURN, frame, 2, seed=0), CHURN))

@@ -17,6 +17,8 @@ from stages.core.cli import UserError
 from stages.monitoring.batch import Batch, one_of_each, read_file, read_log, shuffle
 from tests.stages.drifting import gathered, live, raw
 
+REAL_PROJECTS = True
+
 CUSTOMERS = raw(rows=300)
 
 

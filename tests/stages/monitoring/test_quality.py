@@ -12,6 +12,8 @@ from stages.projects._base import load_project
 from tests.samples import records
 from tests.stages.drifting import gathered, live, raw, report
 
+REAL_PROJECTS = True
+
 CHURN, HOMES = load_project("bankchurn"), load_project("realestate")
 CUSTOMERS, MORE = records("bankchurn", 800, seed=3), records("bankchurn", 600, seed=4)
 LISTINGS, OTHERS = records("realestate", 900, seed=3), records("realestate", 900, seed=4)

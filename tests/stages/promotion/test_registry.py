@@ -34,7 +34,7 @@ def test_versions_are_listed_newest_first_and_found_by_name(revisions: Revisions
     first, second = (Version("toy", name, commit) for name, commit in zip(("v1.9.0", "v1.10.0"), revisions, strict=True))
     assert registry.versions("toy") == [second, first]
     assert registry.find("toy", "v1.9.0") == first
-    assert registry.versions("six") == registry.versions("boston") == []
+    assert registry.versions("six") == registry.versions("toy_plain") == []
     with pytest.raises(UserError, match=r"no version 'v2.0.0' is registered; there is v1.10.0, v1.9.0"):
         registry.find("toy", "v2.0.0")
 
@@ -52,8 +52,8 @@ def test_a_version_is_one_commit_and_a_commit_one_version(revisions: Revisions) 
         registry.register("toy", revisions[1], "v1.0.0", "The second.")
     with pytest.raises(UserError, match=r"GTO could not register v1.1.0: .*already registered in this commit"):
         registry.register("toy", revisions[0], "v1.1.0", "The first again.")
-    registry.register("boston", revisions[0], "v1.0.0", "Another project.")
-    assert [version.project for version in registry.versions("boston")] == ["boston"]
+    registry.register("toy_plain", revisions[0], "v1.0.0", "Another project.")
+    assert [version.project for version in registry.versions("toy_plain")] == ["toy_plain"]
 
 
 def test_a_stage_is_held_by_the_version_assigned_last_and_may_go_back(revisions: Revisions) -> None:
@@ -112,7 +112,7 @@ def test_the_branch_and_the_tags_of_the_project_are_pushed(revisions: Revisions,
         registry.push("toy")
     git("remote", "add", "origin", str(tmp_path / "origin"))
     register_both(revisions)
-    registry.register("boston", revisions[0], "v1.0.0", "Another project.")
+    registry.register("toy_plain", revisions[0], "v1.0.0", "Another project.")
     for _ in range(2):
         registry.push("toy")
         branch = git("symbolic-ref", "HEAD")
@@ -133,8 +133,8 @@ def test_the_model_of_a_commit_is_named_by_the_hash_of_its_files(revisions: Revi
 
 
 def test_a_commit_without_the_model_is_refused(revisions: Revisions) -> None:
-    with pytest.raises(UserError, match=f"dvc.lock of {revisions[0][:12]} records no model of boston"):
-        registry.model_hash_at("boston", revisions[0])
+    with pytest.raises(UserError, match=f"dvc.lock of {revisions[0][:12]} records no model of toy_plain"):
+        registry.model_hash_at("toy_plain", revisions[0])
     with pytest.raises(UserError, match=r"`git show` failed: fatal: .*dvc.lock"):
         registry.model_hash_at("toy", f"{revisions[0]}~1")
     with pytest.raises(UserError, match="`git show` failed: fatal: invalid object name"):

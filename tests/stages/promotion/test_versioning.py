@@ -68,7 +68,7 @@ def test_the_code_of_a_model_is_that_of_the_stages_that_made_it() -> None:
             "cmd": "",
             "deps": [{"path": f"stages/{stage}.py", "md5": stage}, {"path": f"data/{project}/x", "md5": "x"}],
         }
-        for project in ("toy", "telecom")
+        for project in ("toy", "toy_plain")
         for stage in ("ingest", "prepare", "train", "export", "evaluate", "explain")
     }
     del stages["ingest@toy"]

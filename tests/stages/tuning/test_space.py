@@ -13,6 +13,8 @@ from stages.tuning.settings import Choice, Range
 from stages.tuning.space import covers, lowest, rewritten, rounded, standing, with_values
 from tests.samples import ROOT
 
+REAL_PROJECTS = True
+
 TEXT = """\
 # All knobs.
 base:
