@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import hypothesis
 import pytest
-from moto.server import ThreadedMotoServer
 
-from stages.projects._base import Project, load_project
+from stages.projects._base import Project, load_project, project_names
 from tests.serve.checkout import train
 from tests.shared import shared, shared_base
+from tests.stages.projects.training import join, train_project
 from tests.toys import TOYS, known
 
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
@@ -63,6 +63,19 @@ def finished(project: Project, checkout: Path, monkeypatch: pytest.MonkeyPatch) 
     return checkout
 
 
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Path]:
+    """Gives the folder in which all stages of a project of this repository ran, once for all test processes; only to be read."""
+    return lambda name: shared(shared_base(tmp_path_factory, worker_id), name, lambda folder: train_project(folder, name))
+
+
+@pytest.fixture(scope="session")
+def joined(tmp_path_factory: pytest.TempPathFactory, worker_id: str, trained: Callable[[str], Path]) -> Path:
+    """A checkout of all projects of this repository for the server; only to be read."""
+    make = lambda folder: join(folder, [trained(name) for name in project_names()])  # noqa: E731
+    return shared(shared_base(tmp_path_factory, worker_id), "joined", make)
+
+
 class S3Server(NamedTuple):
     """Where an S3 server of our own listens, and the environment that it lets in."""
 
@@ -73,6 +86,8 @@ class S3Server(NamedTuple):
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3Server]:
     """An S3 server without a bucket."""
+    from moto.server import ThreadedMotoServer  # here, as it takes a second
+
     server = ThreadedMotoServer(port=0)
     server.start()
     host, port = server.get_host_and_port()

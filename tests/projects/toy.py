@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from stages.projects._base import MISSING, Columns, Project
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.random import Generator
 
 Carrier = Literal["Ant", "Bee", "Cat"]
@@ -90,11 +89,6 @@ def simulate(rng: Generator, rows: int, shift: str | None = None) -> Columns:
     return row
 
 
-def groups(frame: pd.DataFrame) -> pd.Series:
-    """One key per sender."""
-    return frame["sender"]
-
-
 project = Project(
     name="toy",
     title="Late parcels",
@@ -112,7 +106,6 @@ project = Project(
     one_hot=("carrier", "region"),
     target_encoded=("sender",),
     features=features,
-    groups=groups,
     simulate=simulate,
     simulated_rows=400,
     segments=("carrier", "region", "weight"),

@@ -39,6 +39,7 @@ class Row(BaseModel):
     cabins: Annotated[int | None, Field(title="Cabins", ge=0, le=16, examples=[2])] = None
     moored: Annotated[Literal[0, 1] | None, Field(title="Has a mooring", examples=[1])] = None
     berth: Annotated[str | None, Field(title="Berth", min_length=5, max_length=5, examples=["00417"])] = None
+    surveyed: Annotated[date | None, Field(title="Last survey", examples=["2016-05-09"])] = None
     posted: Annotated[date | None, Field(title="Day of the advert", examples=["2019-03-14"])] = None
 
 
@@ -62,6 +63,7 @@ def features(row: Columns) -> Columns:
     missing = np.isnan(row["built"]) + np.isnan(row["hours"]) + np.isnan(row["cabins"]) * 1.0
     return {
         "age": age,
+        "surveyed_year": _year(row["surveyed"]),
         "log_size": np.log(row["size"]),
         "hours": row["hours"],
         "hours_per_year": row["hours"] / np.maximum(age, 0.5),
@@ -112,7 +114,7 @@ def expected_price(row: Columns, *, concept: bool = False) -> np.ndarray:
 
 def simulate(rng: Generator, rows: int, shift: str | None = None) -> Columns:
     """Adverts by `expected_price` with noise, wider for one in eight; one in twelve repeats another, one in fifty is no
-    price; values are missing here and there.
+    price; hulls have neither an engine nor cabins, and other values are missing here and there.
     """
     posted = np.datetime64("2018-05-01", "D") + rng.integers(0, 354, rows)
     age = np.clip(rng.gamma(2.5, 4, rows) + (5 if shift == "covariate" else 0), 0, 60)
@@ -128,14 +130,17 @@ def simulate(rng: Generator, rows: int, shift: str | None = None) -> Columns:
         "moored": np.where(rng.random(rows) < 0.5, 1.0, np.nan),
         "berth": rng.integers(1, 90, rows).astype(float),
         "broker": rng.integers(1, 9, rows).astype(str).astype(object),
+        "surveyed": posted - rng.integers(0, 2_000, rows),
         "posted": posted,
         "days_listed": np.minimum(np.floor(rng.gamma(2, 20, rows)), 271),
     }
     noise = rng.normal(0, 0.15, rows) * np.where(rng.random(rows) < 0.125, 4, 1)
     price = expected_price(row, concept=shift == "concept") * np.exp(noise) * (1.1 if shift == "inflation" else 1.0)
     row["price"] = np.maximum(np.round(price, -2), 1_000)
-    for name, share in (("built", 0.07), ("size", 0.1), ("hours", 0.15), ("cabins", 0.1), ("berth", 0.1)):
-        row[name][rng.random(rows) < share] = np.nan
+    hull = rng.random(rows) < 0.12
+    for name, lost in (("hours", hull), ("cabins", hull), ("built", 0.07), ("size", 0.1), ("berth", 0.1)):
+        row[name][lost if lost is hull else rng.random(rows) < lost] = np.nan
+    row["surveyed"][rng.random(rows) < 0.2] = np.datetime64("NaT")
     if shift == "new_category":
         row["builder"][rng.random(rows) < 0.05] = "swan two"
     if shift == "broken_sensor":
@@ -162,7 +167,17 @@ project = Project(
     public_data="none",
     intended_use="Testing what every project gets that estimates prices.",
     limits=("It is made up.", "Nobody should buy a boat by it."),
-    numeric=("age", "log_size", "hours", "hours_per_year", "condition_rank", "cabins", "has_mooring", "missing"),
+    numeric=(
+        "age",
+        "surveyed_year",
+        "log_size",
+        "hours",
+        "hours_per_year",
+        "condition_rank",
+        "cabins",
+        "has_mooring",
+        "missing",
+    ),
     one_hot=("fuel",),
     target_encoded=("builder", "brand", "berth", "same_boat"),
     features=features,
@@ -172,6 +187,7 @@ project = Project(
     simulated_rows=600,
     derived_from={
         "age": "built",
+        "surveyed_year": "surveyed",
         "log_size": "size",
         "hours_per_year": "hours",
         "condition_rank": "condition",

@@ -17,12 +17,10 @@ from stages.core.cli import UserError
 from stages.monitoring.batch import Batch, one_of_each, read_file, read_log, shuffle
 from tests.stages.drifting import gathered, live, raw
 
-REAL_PROJECTS = True
-
-CUSTOMERS = raw(rows=300)
+PARCELS = raw(rows=300)
 
 
-def read(address: str, limit: int = 50_000, name: str = "bankchurn") -> Batch:
+def read(address: str, limit: int = 50_000, name: str = "toy") -> Batch:
     model = live(name)
     return read_file(address, model.project, model.reference, limit, seed=0)
 
@@ -30,42 +28,42 @@ def read(address: str, limit: int = 50_000, name: str = "bankchurn") -> Batch:
 @settings(max_examples=10)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_and_how_they_are_cut_change_nothing(random: Any) -> None:
-    order = list(range(len(CUSTOMERS)))
+    order = list(range(len(PARCELS)))
     random.shuffle(order)
     cut = random.randrange(1, len(order))
     whole, parts = (
-        gathered(live(), CUSTOMERS),
-        gathered(live(), CUSTOMERS.iloc[order[:cut]], CUSTOMERS.iloc[order[cut:]]),
+        gathered(live(), PARCELS),
+        gathered(live(), PARCELS.iloc[order[:cut]], PARCELS.iloc[order[cut:]]),
     )
     pd.testing.assert_frame_equal(whole.frame, parts.frame)
     assert (whole.rows, whole.gaps, whole.reasons) == (parts.rows, parts.gaps, parts.reasons)
 
 
 def test_counts_are_of_all_rows_where_only_a_sample_is_kept() -> None:
-    adverts = raw("carvision", 900, shift="new_category")
+    adverts = raw("toy_price", 900, shift="new_category")
     adverts.loc[:44, "condition"] = "rusty"
-    batch = gathered(live("carvision"), adverts[:400], adverts[400:], limit=200)
+    batch = gathered(live("toy_price"), adverts[:400], adverts[400:], limit=200)
     accepted = adverts[45:]
     assert (batch.rows, batch.accepted, batch.rejected, batch.sampled) == (900, 855, 45, 200)
     assert 150 < len(batch.frame) <= 200
-    assert batch.gaps["odometer"] == accepted["odometer"].isna().sum()
-    assert batch.unseen["model"]["tesla model 3"] == (accepted["model"] == "tesla model 3").sum() > 0
+    assert batch.gaps["hours"] == accepted["hours"].isna().sum()
+    assert batch.unseen["builder"]["swan two"] == (accepted["builder"] == "swan two").sum() > 0
     (reason,) = batch.reasons
     assert batch.reasons[reason] == batch.offenders[reason]["rusty"] == 45
 
 
 def test_every_row_is_as_likely_to_be_in_the_sample_as_another() -> None:
-    chunks = [CUSTOMERS.assign(CreditScore=400 + part) for part in range(8)]
-    parts = gathered(live(), *chunks, limit=800).frame["CreditScore"].value_counts()
+    chunks = [PARCELS.assign(distance=400 + part) for part in range(8)]
+    parts = gathered(live(), *chunks, limit=800).frame["distance"].value_counts()
     assert len(parts) == 8
     assert parts.between(60, 140).all()
 
 
 def test_copies_of_an_object_count_once_where_the_project_knows_objects() -> None:
-    twice = pd.concat([raw("carvision", 200)] * 2)
-    assert len(gathered(live("carvision"), twice).frame) == len(gathered(live("carvision"), twice[:200]).frame) < 200
-    assert len(gathered(live(), CUSTOMERS, CUSTOMERS).frame) == 600
-    assert one_of_each(CUSTOMERS, live().project) is CUSTOMERS
+    twice = pd.concat([raw("toy_price", 200)] * 2)
+    assert len(gathered(live("toy_price"), twice).frame) == len(gathered(live("toy_price"), twice[:200]).frame) < 200
+    assert len(gathered(live(), PARCELS, PARCELS).frame) == 600
+    assert one_of_each(PARCELS, live().project) is PARCELS
 
 
 def test_equal_rows_are_spread_over_a_shuffled_frame() -> None:
@@ -74,9 +72,9 @@ def test_equal_rows_are_spread_over_a_shuffled_frame() -> None:
 
 
 def test_a_batch_may_lack_the_target_but_not_a_column_of_the_row() -> None:
-    assert gathered(live(), CUSTOMERS.drop(columns="Exited")).frame["Exited"].isna().all()
-    lacking = gathered(live(), CUSTOMERS.drop(columns=["Age", "Gender", "Tenure"]))
-    assert lacking.missing == ["Gender", "Age"]
+    assert gathered(live(), PARCELS.drop(columns="late")).frame["late"].isna().all()
+    lacking = gathered(live(), PARCELS.drop(columns=["distance", "sender", "weight"]))
+    assert lacking.missing == ["sender", "distance"]
     assert lacking.frame.empty
 
 
@@ -86,8 +84,8 @@ def test_a_batch_may_lack_the_target_but_not_a_column_of_the_row() -> None:
         ("none.parquet", None, "there is no such file"),
         ("torn.parquet", b"PAR1 and then nothing", "is no readable Parquet file"),
         ("empty.csv", b"", "the file is empty"),
-        ("header.csv", CUSTOMERS.head(0).to_csv(index=False).encode(), "has no rows"),
-        ("other.csv", b"a;b\n1;2\n", r"has no column of bankchurn; its first is 'a;b'"),
+        ("header.csv", PARCELS.head(0).to_csv(index=False).encode(), "has no rows"),
+        ("other.csv", b"a;b\n1;2\n", r"has no column of toy; its first is 'a;b'"),
         ("notes.txt", b"hello", "end in .csv or .parquet"),
     ],
 )
@@ -106,8 +104,8 @@ def test_a_parquet_file_is_read_in_parts_and_equals_the_same_rows_as_csv(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stages.monitoring.batch.CHUNK", 70)
-    CUSTOMERS.to_parquet("batch.parquet", row_group_size=100)
-    CUSTOMERS.to_csv("batch.csv", index=False)
+    PARCELS.to_parquet("batch.parquet", row_group_size=100)
+    PARCELS.to_csv("batch.csv", index=False)
     parquet, csv = read("batch.parquet"), read("batch.csv")
     pd.testing.assert_frame_equal(parquet.frame, csv.frame)
     assert parquet.rows == csv.rows == 300
@@ -121,10 +119,11 @@ async def write_log(url: str, folder: Path, rows: pd.DataFrame) -> None:
     log = PredictionLog(url, spill_path=folder / "spill")
     await log.start()
     for number, row in enumerate(rows.to_dict("records")):
-        outcome = row.pop("Exited")
+        outcome = row.pop("late")
         given = {key: row[key] for key in live().project.row.model_fields if not pd.isna(row[key])}
+        given |= {"sender": f"{given['sender']:04.0f}", "posted": str(given["posted"].date())}
         time = datetime.now(UTC) - timedelta(hours=100 if number < 10 else 1)
-        project = "telecom" if number % 5 == 0 else "bankchurn"
+        project = "toy_plain" if number % 5 == 0 else "toy"
         entry = Entry(new_id(), time, project, "a" * 64, "b" * 40, "1", json.dumps(given), "{}", 0.5)
         await log.append([entry])
         if number % 2:
@@ -137,14 +136,14 @@ def test_the_log_is_a_batch_whose_last_reported_outcomes_are_labels(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stages.monitoring.batch.PAGE", 7)
-    url, rows = "sqlite+aiosqlite:///serve.db", CUSTOMERS.head(60)
+    url, rows = "sqlite+aiosqlite:///serve.db", PARCELS.head(60)
     asyncio.run(write_log(url, workspace, rows))
     model = live()
     batch = read_log(url, 24, model.project, model.reference, 1_000, seed=0)
     there = rows[(rows.index >= 10) & (rows.index % 5 != 0)]
     assert (batch.rows, batch.rejected, batch.missing) == (len(there), 0, [])
-    assert sorted(batch.frame["Balance"]) == sorted(there["Balance"])
-    merged = batch.frame.merge(there[["Balance", "EstimatedSalary", "Exited"]], on=["Balance", "EstimatedSalary"])
+    assert sorted(batch.frame["value"]) == sorted(there["value"])
+    merged = batch.frame.merge(there[["value", "sender", "late"]], on=["value"])
     told = merged["Exited_x"].notna()
     assert told.sum() == (there.index % 2 == 1).sum()
     assert (merged["Exited_x"] == merged["Exited_y"])[told].all()

@@ -25,7 +25,7 @@ def quick(block: dict[str, Any]) -> dict[str, Any]:
     return {**block, **QUICK, **few, "train": {**train, "folds": 2}}
 
 
-def train(folder: Path, name: str) -> None:
+def train_project(folder: Path, name: str) -> None:
     """Run every stage of a project in `folder`."""
     folder.mkdir()
     params = YAML(typ="safe").load(ROOT / "params.yaml")
