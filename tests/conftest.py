@@ -65,7 +65,7 @@ def finished(project: Project, checkout: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Path]:
-    """Gives the folder in which all stages of a project of this repository ran, once for all test processes; only to be read."""
+    """Gives the folder in which all stages of a real project ran, once for all test processes; only to be read."""
     return lambda name: shared(shared_base(tmp_path_factory, worker_id), name, lambda folder: train_project(folder, name))
 
 
