@@ -1,15 +1,17 @@
-"""A clone of the pipeline in which a made-up sixth project runs."""
+"""A clone of the pipeline that holds the toys and no other project."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from stages.projects._base import project_names
 from tests.samples import ROOT, STAGES, write_params
+from tests.toys import TOYS, toy
 
 
 def run(clone: Path, *command: str, hash_seed: int = 1) -> str:
@@ -28,30 +30,33 @@ def run(clone: Path, *command: str, hash_seed: int = 1) -> str:
     return done.stdout
 
 
-def add_sixth(clone: Path) -> None:
-    """One module, two lines in dvc.yaml, one block of params."""
-    shutil.copy(ROOT / "tests" / "stages" / "sixth.py", clone / "stages" / "projects")
-    dag = (ROOT / "dvc.yaml").read_text()
-    assert dag.count("\n      telecom: *classification\n") == 1
-    dag = dag.replace(
-        "\n      telecom: *classification\n", "\n      telecom: *classification\n      sixth: *classification\n"
+def copy_pipeline(clone: Path, **changes: dict[str, Any]) -> None:
+    """The stages, dvc.yaml and params.yaml with the toys in the place of the projects; `changes` go into the params."""
+    real = {path.name for path in (ROOT / "stages" / "projects").glob("[!_]*.py")}
+    shutil.copytree(ROOT / "stages", clone / "stages", ignore=shutil.ignore_patterns("__pycache__", *real))
+    for name in TOYS:
+        shutil.copy(ROOT / "tests" / "projects" / f"{name}.py", clone / "stages" / "projects")
+    dag, _, _ = (ROOT / "dvc.yaml").read_text().partition("\nartifacts:\n")
+    lines = "".join(f"      {name}: *{toy(name).task}\n" for name in TOYS)
+    dag, found = re.subn(r"(?m)(^    projects:\n)(      \w+: \*\w+\n)+", rf"\1{lines}", dag)
+    assert found == 1
+    artifacts = "".join(
+        f'  {name}: {{path: models/{name}/model.joblib, type: model, desc: "{toy(name).question}"}}\n' for name in TOYS
     )
-    dag += '  sixth: {path: models/sixth/model.joblib, type: model, desc: "Will this parcel come late?"}\n'
-    (clone / "dvc.yaml").write_text(dag)
-    write_params(clone, *project_names(), "sixth")
-
-
-def make_clone(clone: Path) -> None:
-    """A Git and DVC repository of this pipeline with a sixth project, reproduced and committed."""
-    shutil.copytree(ROOT / "stages", clone / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    (clone / "dvc.yaml").write_text(f"{dag}\nartifacts:\n{artifacts}")
     for path in (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
         (clone / path).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / path, clone / path)
-    add_sixth(clone)
+    write_params(clone, *TOYS, **changes)
+
+
+def make_clone(clone: Path) -> None:
+    """A Git and DVC repository of the toys, of which the first is reproduced and committed."""
+    copy_pipeline(clone)
     run(clone, "git", "init", "--quiet")
     run(clone, "git", "add", ".")
-    run(clone, "git", "commit", "--quiet", "--message", "Add a sixth project")
-    log = run(clone, "dvc", "repro", *(f"{stage}@sixth" for stage in STAGES))
+    run(clone, "git", "commit", "--quiet", "--message", "Begin")
+    log = run(clone, "dvc", "repro", *(f"{stage}@toy" for stage in STAGES))
     (clone / ".git" / "log").write_text(log)
     run(clone, "git", "add", ".")
     run(clone, "git", "commit", "--quiet", "--message", "Run it")

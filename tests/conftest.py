@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import chdir
-from functools import cache
-from importlib import import_module
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import hypothesis
 import pytest
-from moto.server import ThreadedMotoServer
 
 from stages.projects._base import Project, load_project, project_names
-from tests.samples import STAGES, write_params
+from tests.serve.checkout import train
+from tests.shared import shared, shared_base
+from tests.stages.projects.training import join, train_project
+from tests.toys import TOYS, known
 
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("tests")
@@ -33,9 +33,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
-@pytest.fixture(scope="session", params=project_names())
+@pytest.fixture(autouse=True, scope="module")
+def _known_projects(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Only the toys are known as projects, in this process and in those that it begins, unless a module of tests says
+    `REAL_PROJECTS = True`: then only those of this repository are.
+    """
+    with nullcontext() if getattr(request.module, "REAL_PROJECTS", False) else known():
+        yield
+
+
+@pytest.fixture(scope="module", params=TOYS)  # a wider scope would order the tests by project, not by module
 def project(request: pytest.FixtureRequest) -> Project:
-    """Every project in turn."""
+    """Every toy in turn."""
     return load_project(request.param)
 
 
@@ -47,27 +56,29 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_stages(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Runs all stages of a project with quick settings, once, and gives the folder they ran in."""
-
-    @cache
-    def run(name: str) -> Path:
-        folder = tmp_path_factory.mktemp(name)
-        write_params(folder, name)
-        with chdir(folder):
-            for stage in STAGES:
-                import_module(f"stages.{stage}").main(name)
-        return folder
-
-    return run
+def checkout(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """What the stages make of every toy, with a dvc.lock, made once for all test processes; only to be read."""
+    return shared(shared_base(tmp_path_factory, worker_id), "checkout", train)
 
 
 @pytest.fixture
-def finished(project: Project, run_stages: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which all stages of every project in turn ran, as the current one; only to be read."""
-    folder = run_stages(project.name)
-    monkeypatch.chdir(folder)
-    return folder
+def finished(project: Project, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which all stages of every toy in turn ran, as the current one; only to be read."""
+    monkeypatch.chdir(checkout)
+    return checkout
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Path]:
+    """Gives the folder in which all stages of a real project ran, once for all test processes; only to be read."""
+    return lambda name: shared(shared_base(tmp_path_factory, worker_id), name, lambda folder: train_project(folder, name))
+
+
+@pytest.fixture(scope="session")
+def joined(tmp_path_factory: pytest.TempPathFactory, worker_id: str, trained: Callable[[str], Path]) -> Path:
+    """A checkout of all projects of this repository for the server; only to be read."""
+    make = lambda folder: join(folder, [trained(name) for name in project_names()])  # noqa: E731
+    return shared(shared_base(tmp_path_factory, worker_id), "joined", make)
 
 
 class S3Server(NamedTuple):
@@ -80,6 +91,8 @@ class S3Server(NamedTuple):
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3Server]:
     """An S3 server without a bucket."""
+    from moto.server import ThreadedMotoServer  # here, as it takes a second
+
     server = ThreadedMotoServer(port=0)
     server.start()
     host, port = server.get_host_and_port()

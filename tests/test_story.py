@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,9 +15,8 @@ import fsspec
 import httpx
 import pytest
 
-from stages.projects._base import project_names
+from tests.clones import copy_pipeline
 from tests.conftest import S3Server
-from tests.samples import ROOT, write_params
 from tests.serve.checkout import example
 from tests.serve.process import Server
 
@@ -27,6 +25,8 @@ TRAIN = {
     "model": "logistic_regression", "candidates": ["logistic_regression"], "folds": 2, "calibration": "sigmoid",
     "logistic_regression": {"C": 1.0}, "hist_gradient_boosting": {"max_iter": 1, "max_leaf_nodes": 2},
 }  # fmt: skip
+
+pytestmark = pytest.mark.slow
 
 
 @dataclass
@@ -43,9 +43,9 @@ class Clone:
         return done.stdout
 
     def stage(self, *arguments: str, code: int = 0) -> str:
-        """`python -m stages.X bankchurn ...`"""
+        """`python -m stages.X toy ...`"""
         script, *options = arguments
-        return self.run("python", "-m", f"stages.{script}", "bankchurn", *options, code=code)
+        return self.run("python", "-m", f"stages.{script}", "toy", *options, code=code)
 
     def experiment(self, message: str, *settings: str) -> None:
         """`dvc exp run`, then a commit."""
@@ -54,17 +54,19 @@ class Clone:
 
     def ledger(self) -> list[dict[str, object]]:
         """What was decided, in order."""
-        lines = (self.folder / "reports" / "bankchurn" / "ledger.jsonl").read_text().splitlines()
+        lines = (self.folder / "reports" / "toy" / "ledger.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines]
 
 
-TARGETS = ("export@bankchurn", "explain@bankchurn")
+TARGETS = ("export@toy", "explain@toy")
 
 
 @pytest.fixture
 def clone(tmp_path: Path, s3: S3Server) -> Clone:
     """The pipeline with quick settings in a clone of a bare repository, with a DVC remote on S3."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("COV", "GITHUB", "AWS"))}
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("COV", "GITHUB", "AWS", "PYTHONPATH"))
+    }
     environment |= s3.credentials | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment |= {
         f"GIT_{role}_{part}": "tess@example.org" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")
@@ -73,11 +75,7 @@ def clone(tmp_path: Path, s3: S3Server) -> Clone:
     clone = Clone(folder, environment)
     subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch", "main", tmp_path / "origin.git"], check=True)
     subprocess.run(["git", "clone", "--quiet", tmp_path / "origin.git", folder], check=True, stderr=subprocess.DEVNULL)
-    shutil.copytree(ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
-    for path in ("dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
-        (folder / path).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / path, folder / path)
-    write_params(folder, *project_names(), train=TRAIN, ingest={"sources": ["simulate?rows=4000"]}, **SETTINGS)
+    copy_pipeline(folder, train=TRAIN, ingest={"sources": ["simulate?rows=3000"]}, **SETTINGS)
     store = fsspec.filesystem("s3", endpoint_url=s3.url, **{"key": "test", "secret": "test"})
     store.mkdir(tmp_path.name)
     clone.run("dvc", "remote", "add", "--quiet", "--default", "storage", f"s3://{tmp_path.name}/cache")
@@ -99,23 +97,23 @@ def test_a_model_is_promoted_challenged_replaced_taken_back_and_served_elsewhere
 
     clone.environment |= {"VERITABLE_ADMIN_TOKEN": "letmein"}
     (tmp_path / "server").mkdir()
-    settings = {"SERVE_PROJECTS": '["bankchurn"]', "SERVE_ADMIN_TOKEN": "letmein", "SERVE_REVISION": ""}
+    settings = {"SERVE_PROJECTS": '["toy"]', "SERVE_ADMIN_TOKEN": "letmein", "SERVE_REVISION": ""}
     with Server(clone.folder, tmp_path / "server", **settings) as server:
         deploy = ("deploy", "--server", server.url)
 
         def predict() -> dict[str, object]:
-            answer = httpx.post(f"{server.url}/v1/bankchurn/predict", json=example("bankchurn")).raise_for_status()
+            answer = httpx.post(f"{server.url}/v1/toy/predict", json=example("toy")).raise_for_status()
             return dict(answer.json())
 
         first = predict()
         assert first["model"]["version"] == "v1.0.0"  # type: ignore[index]
 
-        clone.experiment("Try a stump", "bankchurn.train.model=hist_gradient_boosting")
+        clone.experiment("Try a stump", "toy.train.model=hist_gradient_boosting")
         clone.stage("promote", code=3)
         assert predict()["model"] == first["model"], "a refused model must not be served"
 
         better = ("max_iter=60", "max_leaf_nodes=8")
-        clone.experiment("Let it grow", *(f"bankchurn.train.hist_gradient_boosting.{setting}" for setting in better))
+        clone.experiment("Let it grow", *(f"toy.train.hist_gradient_boosting.{setting}" for setting in better))
         assert "Accepted as v1.1.0" in clone.stage("promote", "--push")
         clone.run("dvc", "push", "--quiet")
         clone.stage(*deploy)
@@ -127,9 +125,9 @@ def test_a_model_is_promoted_challenged_replaced_taken_back_and_served_elsewhere
         back = predict()
         assert back["model"]["version"] == "v1.0.0"  # type: ignore[index]
         assert back["probability"] == first["probability"]
-        state = httpx.get(f"{server.url}/v1/bankchurn").json()
+        state = httpx.get(f"{server.url}/v1/toy").json()
         assert (state["version"], state["stage"]) == ("v1.0.0", "prod")
-        told = httpx.get(f"{server.url}/v1/bankchurn/history").json()["events"]
+        told = httpx.get(f"{server.url}/v1/toy/history").json()["events"]
         for answer in (first, second):
             replayed = clone.run("python", "-m", "stages.replay", str(answer["prediction_id"]), "--url", server.url)
             assert replayed.endswith("\nidentical\n")
@@ -151,7 +149,7 @@ def test_a_model_is_promoted_challenged_replaced_taken_back_and_served_elsewhere
     other.run("dvc", "remote", "modify", "--quiet", "--local", "storage", "endpointurl", s3.url)
     other.stage("deploy")
     (tmp_path / "elsewhere").mkdir()
-    with Server(other.folder, tmp_path / "elsewhere", SERVE_PROJECTS='["bankchurn"]', SERVE_REVISION="") as server:
-        answer = httpx.post(f"{server.url}/v1/bankchurn/predict", json=example("bankchurn")).json()
+    with Server(other.folder, tmp_path / "elsewhere", SERVE_PROJECTS='["toy"]', SERVE_REVISION="") as server:
+        answer = httpx.post(f"{server.url}/v1/toy/predict", json=example("toy")).json()
     assert answer["probability"] == first["probability"]
     assert answer["model"] == back["model"]

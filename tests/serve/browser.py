@@ -1,4 +1,4 @@
-"""Fixtures of the tests in a browser: Debian's Chromium, a server of all projects, and a page that complains."""
+"""Fixtures of the tests in a browser: Debian's Chromium, a server of all toys, and a page that complains."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, expect, sync_playwright
 
-from tests.serve.checkout import shared_base
 from tests.serve.process import Server
+from tests.shared import shared_base
+from tests.toys import known
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = [
@@ -61,8 +62,8 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def site(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server of all projects."""
-    with Server(checkout, tmp_path_factory.mktemp("site")) as server:
+    """The address of a server of all toys."""
+    with known(), Server(checkout, tmp_path_factory.mktemp("site")) as server:
         yield server.url
 
 
@@ -116,6 +117,14 @@ def accessible(page: Page) -> None:
     found = Axe().run(page).response["violations"]
     serious = {rule["id"]: [node["html"] for node in rule["nodes"]] for rule in found if rule["impact"] in SERIOUS}
     assert serious == {}
+
+
+def accessible_in_both_themes(page: Page) -> None:
+    """It is so in the light and in the dark."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(300)  # the charts are drawn again
+        accessible(page)
 
 
 def overflow(page: Page) -> int:

@@ -1,8 +1,7 @@
-"""A small checkout for the server to load: models of every project, trained on a few simulated rows, with a dvc.lock."""
+"""A small checkout for the server to load: models of every toy, trained on a few simulated rows, with a dvc.lock."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -15,48 +14,45 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
-import pytest
 import yaml
 from ruamel.yaml import YAML
 
 from serve.settings import Settings
 from stages.modeling.pipeline import predict_scores
-from stages.projects._base import Project, load_project, project_names
+from stages.projects._base import Project, load_project
 from tests.samples import QUICK, STAGES, records
+from tests.toys import TOYS, known
 
 TREES = {"hist_gradient_boosting": {"max_iter": 15, "max_leaf_nodes": 4}, "random_forest": {"n_estimators": 5}}
-MODELS: dict[str, dict[str, Any]] = {  # one of each kind: boosting, voting, linear, and one that is explained by sampling
-    "bankchurn": {"model": "hist_gradient_boosting", "calibration": "sigmoid"},
-    "carvision": {"model": "hist_gradient_boosting"},
-    "telecom": {"model": "logistic_regression"},
-    "boston": {"model": "gaussian_process"},
-    "realestate": {"model": "voting", "voting": {"members": {"hist_gradient_boosting": 1, "random_forest": 1}}},
+MODELS: dict[str, dict[str, Any]] = {  # boosting, voting, and one that is explained by sampling; `other` is a linear one
+    "toy": {"model": "hist_gradient_boosting", "calibration": "sigmoid"},
+    "toy_price": {"model": "voting", "voting": {"members": {"hist_gradient_boosting": 1, "random_forest": 1}}},
+    "toy_plain": {"model": "gaussian_process"},
 }
-CLASSIFIERS = [name for name in project_names() if load_project(name).task == "classification"]
-REGRESSORS = [name for name in project_names() if load_project(name).task == "regression"]
+CLASSIFIERS = ["toy"]
+REGRESSORS = ["toy_plain", "toy_price"]
 
 
 def train(folder: Path) -> None:
-    """Run every stage of every project in `folder`, and train a second model of bankchurn to swap in."""
+    """Run every stage of every toy in `folder`, and train a second model of the classifier to swap in."""
     folder.mkdir()
-    blocks = {name: params(MODELS.get(name, {"model": "hist_gradient_boosting"})) for name in project_names()}
-    write_params(folder, blocks)
-    with chdir(folder):
-        for name in project_names():
+    blocks = {name: params(MODELS[name]) for name in TOYS}
+    with chdir(folder), known():
+        write_params(folder, blocks | {"toy": params({"model": "logistic_regression", "calibration": "sigmoid"})})
+        run("toy", "ingest", "prepare", "train", "export")
+        shutil.move("models/toy", "other")
+        write_params(folder, blocks)
+        for name in TOYS:
             run(name, *STAGES)
-        shutil.copytree("models/bankchurn", "models/first")
-        changed = {"model": "hist_gradient_boosting", "hist_gradient_boosting": {"max_iter": 25, "max_leaf_nodes": 6}}
-        write_params(folder, blocks | {"bankchurn": params(changed)})
-        run("bankchurn", "train", "export")
-        shutil.move("models/bankchurn", "other")
-        shutil.move("models/first", "models/bankchurn")
     write_lock(folder)
 
 
 def params(train: dict[str, Any]) -> dict[str, Any]:
-    """Quick settings of a project with these for its training."""
-    only = {"candidates": [train["model"]], "folds": 3}
-    return QUICK | {"train": {**TREES, **only, **train}, "explain": {"rows": 20, "repeats": 1}}
+    """Quick settings of a project with these for its training; a Gaussian process takes seconds with more rows."""
+    rows = 150 if train["model"] == "gaussian_process" else 400
+    only = {"candidates": [*{"hist_gradient_boosting": 1, "random_forest": 1, train["model"]: 1}], "folds": 3}
+    changed = {"train": {**TREES, **only, **train}, "explain": {"rows": 20, "repeats": 1}}
+    return QUICK | changed | {"ingest": {**QUICK["ingest"], "sources": [f"simulate?rows={rows}"]}}
 
 
 def write_params(folder: Path, blocks: dict[str, Any]) -> None:
@@ -88,30 +84,19 @@ def write_lock(root: Path) -> None:
     temporary.replace(root / "dvc.lock")
 
 
-def shared(base: Path) -> Path:
-    """The trained checkout below `base`, made by whichever of the test processes comes first."""
-    folder = base / "checkout"
-    with (base / "checkout.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            train(base / "training")
-            (base / "training").rename(folder)
-    return folder
-
-
 def swap_in_other(root: Path, checkout: Path) -> None:
-    """Check out the second model of bankchurn."""
+    """Check out the second model of the classifier."""
     replace_model(root, checkout / "other")
 
 
-def replace_model(root: Path, source: Path, name: str = "bankchurn") -> None:
+def replace_model(root: Path, source: Path, name: str = "toy") -> None:
     """Put the artifacts in `source` in the place of a project's, with a dvc.lock that agrees."""
     for path in source.iterdir():
         shutil.copy(path, root / "models" / name / path.name)
     write_lock(root)
 
 
-def withdraw_export(root: Path, name: str = "bankchurn") -> None:
+def withdraw_export(root: Path, name: str = "toy") -> None:
     """Make a project's model one that could not be exported, as the stage `export` writes it."""
     folder = root / "models" / name
     probe = json.loads((folder / "plan.json").read_text())["probe"]
@@ -169,9 +154,3 @@ def pipeline_scores(folder: Path, project: Project, rows: list[dict[str, Any]]) 
 def score_of(answer: dict[str, Any]) -> float:
     """The number that the model gave: a probability or a value."""
     return float(answer.get("probability", answer["prediction"]))
-
-
-def shared_base(factory: pytest.TempPathFactory, worker: str) -> Path:
-    """A folder that all processes of this test run share."""
-    base = factory.getbasetemp()
-    return base if worker == "master" else base.parent

@@ -21,18 +21,12 @@ from litestar.testing import TestClient
 
 from serve.app import create_app
 from tests.serve.browser import browser, chromium, expected, page, site
-from tests.serve.checkout import settings, shared, shared_base
+from tests.serve.checkout import settings
 
 __all__ = ["browser", "chromium", "expected", "page", "site"]  # fixtures
 
 Client = TestClient[Litestar]
 Serve = Callable[..., Client]
-
-
-@pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Models of every project as the stages make them; only to be read."""
-    return shared(shared_base(tmp_path_factory, worker_id))
 
 
 @pytest.fixture
@@ -47,7 +41,7 @@ def root(checkout: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def client(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of a server of all projects, with an admin token, that the tests of a module share."""
+    """A client of a server of all toys, with an admin token, that the tests of a module share."""
     app = create_app(settings(checkout, tmp_path_factory.mktemp("log"), admin_token="letmein"))
     with TestClient(app, raise_server_exceptions=False) as opened:
         yield opened
@@ -55,11 +49,11 @@ def client(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def serve(checkout: Path, tmp_path: Path) -> Iterator[Serve]:
-    """Opens clients of servers with settings of their own; all serve bankchurn alone unless told."""
+    """Opens clients of servers with settings of their own; all serve the classifier alone unless told."""
     with contextlib.ExitStack() as stack:
 
         def open_client(root: Path = checkout, **changes: Any) -> Client:
-            chosen = settings(root, tmp_path, **{"projects": ["bankchurn"], "admin_token": "letmein", **changes})
+            chosen = settings(root, tmp_path, **{"projects": ["toy"], "admin_token": "letmein", **changes})
             return stack.enter_context(TestClient(create_app(chosen), raise_server_exceptions=False))
 
         yield open_client

@@ -17,7 +17,9 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
 
 
 def entry(**changes: Any) -> Entry:
-    made = Entry(new_id(), NOW, "boston", "hash", "rev", "1.0.0", '{"RM":6.5}', '{"prediction":21.5}', 21.5, None, 80, "req")
+    made = Entry(
+        new_id(), NOW, "toy_plain", "hash", "rev", "1.0.0", '{"rooms":6.5}', '{"prediction":21.5}', 21.5, None, 80, "req"
+    )
     return replace(made, **changes)
 
 
@@ -31,7 +33,7 @@ async def opened(url: str, tmp_path: Path, **settings: Any) -> AsyncIterator[Pre
         await log.stop(5)
 
 
-async def all_ids(log: PredictionLog, project: str = "boston") -> list[str]:
+async def all_ids(log: PredictionLog, project: str = "toy_plain") -> list[str]:
     """Every id of a project, page by page."""
     ids: list[str] = []
     while page := await log.page(project, 500, ids[-1] if ids else None):

@@ -38,7 +38,7 @@ class Server:
         self.output = folder / "server.log"
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("COV")},
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT)),  # see tests/toys.py
             "SERVE_ROOT": str(root),
             "SERVE_DATABASE_URL": f"sqlite+aiosqlite:///{folder}/serve.db",
             "SERVE_SPILL_PATH": str(folder / "spill"),

@@ -26,10 +26,12 @@ from tests.serve.checkout import example, json_rows, pipeline_scores, replace_mo
 from tests.serve.conftest import Database
 from tests.serve.process import Load, Server
 
+pytestmark = pytest.mark.slow
+
 ADMIN = {"Authorization": "Bearer letmein"}
-PREDICT = "/v1/bankchurn/predict"
+PREDICT = "/v1/toy/predict"
 SOAK = bool(os.environ.get("SOAK"))  # `make bench` reloads every 2 s for a minute
-TURNS, PAUSE = (30, 2.0) if SOAK else (24, 0.3)
+TURNS, PAUSE = (30, 2.0) if SOAK else (10, 0.3)
 
 IMPORTS = """
 import json, sys
@@ -47,10 +49,19 @@ with TestClient(create_app(settings)) as client:
         for path, body in (("predict", row), ("predict/batch", {"rows": [row]}), ("explain", row), ("predict", {})):
             response = client.post(f"/v1/{name}/{path}", json=body)
             assert response.status_code == (200 if body else 422), response.text
-    for path in ("/openapi.json", "/docs", "/metrics", "/v1/projects", "/", "/bankchurn/", "/static/vega.js"):
+        for path in ("", "/predict", "/model", "/history", "/monitoring", "/predictions"):
+            client.get(f"/{name}{path}").raise_for_status()
+        assert client.get(f"/{name}/market").status_code == (200 if load_project(name).market else 404)
+    for path in ("/openapi.json", "/docs", "/metrics", "/v1/projects", "/", "/toy/", "/static/vega.js"):
         client.get(path).raise_for_status()
 print(json.dumps(sorted({module.partition(".")[0] for module in sys.modules})))
 """
+
+
+UNWANTED = {
+    "sklearn", "pandas", "shap", "dvc", "dvclive", "evidently", "plotly", "matplotlib", "scipy", "joblib", "onnx",
+    "vl_convert",
+}  # fmt: skip
 
 
 def test_predicting_and_explaining_imports_no_training_library(checkout: Path, tmp_path: Path) -> None:
@@ -58,33 +69,19 @@ def test_predicting_and_explaining_imports_no_training_library(checkout: Path, t
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
-    unwanted = {
-        "sklearn",
-        "pandas",
-        "shap",
-        "dvc",
-        "dvclive",
-        "evidently",
-        "plotly",
-        "matplotlib",
-        "scipy",
-        "joblib",
-        "onnx",
-        "vl_convert",
-    }
-    assert loaded & unwanted == set()
+    assert loaded & UNWANTED == set()
     assert {"onnxruntime", "numpy"} <= loaded
 
 
 def test_a_stopped_server_first_answers_and_logs_what_is_in_work(checkout: Path, tmp_path: Path) -> None:
-    rows = json_rows("boston", 1_000)
+    rows = json_rows("toy_plain", 1_000)
     with Server(checkout, tmp_path) as server:
-        httpx.post(f"{server.url}/v1/boston/predict", json=rows[0]).raise_for_status()
+        httpx.post(f"{server.url}/v1/toy_plain/predict", json=rows[0]).raise_for_status()
         answers: list[httpx.Response] = []
         clients = [
             threading.Thread(
                 target=lambda: answers.append(
-                    httpx.post(f"{server.url}/v1/boston/predict/batch", json={"rows": rows}, timeout=20)
+                    httpx.post(f"{server.url}/v1/toy_plain/predict/batch", json={"rows": rows}, timeout=20)
                 )
             )
             for _ in range(8)
@@ -102,20 +99,20 @@ def test_a_stopped_server_first_answers_and_logs_what_is_in_work(checkout: Path,
         with pytest.raises(httpx.TransportError):
             httpx.get(f"{server.url}/health")
     made = {found["prediction_id"] for answer in answers for found in answer.json()["predictions"]}
-    assert made <= set(logged_ids(f"sqlite+aiosqlite:///{tmp_path}/serve.db", tmp_path / "spill", "boston"))
+    assert made <= set(logged_ids(f"sqlite+aiosqlite:///{tmp_path}/serve.db", tmp_path / "spill", "toy_plain"))
 
 
 def test_the_server_writes_nothing_but_json_lines(checkout: Path, tmp_path: Path) -> None:
     with Server(checkout, tmp_path) as server:
-        httpx.post(f"{server.url}{PREDICT}", json=example("bankchurn")).raise_for_status()
+        httpx.post(f"{server.url}{PREDICT}", json=example("toy")).raise_for_status()
     lines = [line for line in server.output.read_text().splitlines() if line.startswith("{")]
     for line in lines:
         assert {"time", "level", "logger", "message"} <= set(json.loads(line))
-    assert any("bankchurn: serving" in line for line in lines)
-    assert "CreditScore" not in server.output.read_text()
+    assert any("toy: serving" in line for line in lines)
+    assert "sender" not in server.output.read_text()
 
 
-def logged_ids(url: str, spill: Path, project: str = "bankchurn") -> list[str]:
+def logged_ids(url: str, spill: Path, project: str = "toy") -> list[str]:
     """All predictions of a project in the log, once what was spilled is replayed."""
 
     async def read() -> list[str]:
@@ -151,15 +148,17 @@ async def until(condition: Callable[[], bool], seconds: float = 15) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize(("kind", "kills"), [("sqlite", 10), ("postgres", 2)])
+@pytest.mark.parametrize(
+    ("kind", "kills"), [("sqlite", 3), ("postgres", 2), pytest.param("sqlite", 12, marks=pytest.mark.long)]
+)
 def test_kill_loses_no_prediction_that_was_answered(
     request: pytest.FixtureRequest, checkout: Path, tmp_path: Path, kind: str, kills: int
 ) -> None:
     url = request.getfixturevalue(f"{kind}_url")
-    rows, draw, acknowledged = json_rows("bankchurn", 50), random.Random(11), set[str]()
+    rows, draw, acknowledged = json_rows("toy", 50), random.Random(11), set[str]()
 
     async def kill_once() -> None:
-        with Server(checkout, tmp_path, SERVE_DATABASE_URL=url, SERVE_PROJECTS='["bankchurn"]') as server:
+        with Server(checkout, tmp_path, SERVE_DATABASE_URL=url, SERVE_PROJECTS='["toy"]') as server:
             async with loaded(server, rows) as load:
                 await until(lambda: len(load.answers) > 20)
                 await asyncio.sleep(draw.uniform(0, 0.3))
@@ -177,10 +176,10 @@ def test_kill_loses_no_prediction_that_was_answered(
 def test_kill_while_the_database_is_away_loses_no_prediction_either(
     database: Database, checkout: Path, tmp_path: Path
 ) -> None:
-    rows, acknowledged = json_rows("bankchurn", 50), set[str]()
+    rows, acknowledged = json_rows("toy", 50), set[str]()
 
     async def outage(*, crash: bool) -> None:
-        with Server(checkout, tmp_path, SERVE_DATABASE_URL=database.url, SERVE_PROJECTS='["bankchurn"]') as server:
+        with Server(checkout, tmp_path, SERVE_DATABASE_URL=database.url, SERVE_PROJECTS='["toy"]') as server:
 
             def status() -> str:
                 return str(httpx.get(f"{server.url}/health").json()["status"])
@@ -207,9 +206,9 @@ def test_kill_while_the_database_is_away_loses_no_prediction_either(
 
 
 def test_reloads_and_a_swap_under_load_fail_no_request_and_mix_no_models(root: Path, checkout: Path, tmp_path: Path) -> None:
-    rows = json_rows("bankchurn", 60)
-    project = load_project("bankchurn")
-    folders = [checkout / "models" / "bankchurn", checkout / "other"]
+    rows = json_rows("toy", 60)
+    project = load_project("toy")
+    folders = [checkout / "models" / "toy", checkout / "other"]
     expected = [pipeline_scores(folder, project, rows) for folder in folders]
     hashes: list[str] = []
 
@@ -218,13 +217,13 @@ def test_reloads_and_a_swap_under_load_fail_no_request_and_mix_no_models(root: P
             for turn in range(TURNS):
                 if turn == TURNS // 2:
                     replace_model(root, checkout / "other")
-                reloaded = await admin.post("/v1/bankchurn/reload")
+                reloaded = await admin.post("/v1/toy/reload")
                 reloaded.raise_for_status()
                 hashes.append(reloaded.json()["hash"])
                 await asyncio.sleep(PAUSE)
         return load
 
-    with Server(root, tmp_path, SERVE_ADMIN_TOKEN="letmein", SERVE_PROJECTS='["bankchurn"]') as server:
+    with Server(root, tmp_path, SERVE_ADMIN_TOKEN="letmein", SERVE_PROJECTS='["toy"]') as server:
         load = asyncio.run(scenario(server))
     assert load.failures == []
     assert len(set(hashes)) == 2
@@ -232,7 +231,7 @@ def test_reloads_and_a_swap_under_load_fail_no_request_and_mix_no_models(root: P
     made_by = np.array([models.index(answer["model"]["hash"]) for answer in load.answers])
     found = np.array([score_of(answer) for answer in load.answers])
     np.testing.assert_allclose(found, np.array(expected)[made_by, load.requested], rtol=1e-9)
-    assert min(np.bincount(made_by)) > 100
+    assert min(np.bincount(made_by)) > 50
     assert not np.isclose(expected[0], expected[1]).all()
 
 

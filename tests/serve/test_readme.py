@@ -38,8 +38,8 @@ def default(value: Any) -> str:
 
 
 def test_the_routes_are_those_of_the_server(tmp_path: Path) -> None:
-    app = create_app(Settings(projects=["boston"], database_url=f"sqlite+aiosqlite:///{tmp_path}/serve.db"))
-    rows, title = [], load_project("boston").title
+    app = create_app(Settings(projects=["toy"], database_url=f"sqlite+aiosqlite:///{tmp_path}/serve.db"))
+    rows, title = [], load_project("toy").title
     for path, operations in app.openapi_schema.to_schema()["paths"].items():
         for method, operation in operations.items():
             summary = operation["summary"].removeprefix(f"{title}: ")

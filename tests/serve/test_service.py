@@ -25,7 +25,7 @@ ADMIN = {"Authorization": "Bearer letmein"}
 
 
 def predict(client: Client) -> Any:
-    return client.post("/v1/bankchurn/predict", json=example("bankchurn"))
+    return client.post("/v1/toy/predict", json=example("toy"))
 
 
 def until(condition: Callable[[], bool], seconds: float = 15) -> None:
@@ -48,9 +48,9 @@ def test_predictions_go_on_while_the_database_is_away_and_are_there_when_it_is_b
     assert health.json()["reasons"][0].startswith("prediction log: ")
     assert client.get("/ready").status_code == 200
     for response in (
-        client.get("/v1/bankchurn/predictions"),
+        client.get("/v1/toy/predictions"),
         client.get(f"/v1/predictions/{made[0]}"),
-        client.post("/v1/bankchurn/feedback", json={"prediction_id": made[0], "outcome": 1}),
+        client.post("/v1/toy/feedback", json={"prediction_id": made[0], "outcome": 1}),
         client.delete(f"/v1/predictions/{made[0]}", headers=ADMIN),
     ):
         assert response.status_code == 503
@@ -58,18 +58,18 @@ def test_predictions_go_on_while_the_database_is_away_and_are_there_when_it_is_b
     assert "serve_log_spill_bytes 0.0" not in client.get("/metrics").text
     database.start()
     until(lambda: client.get("/health").json()["status"] == "healthy")
-    found = client.get("/v1/bankchurn/predictions").json()["predictions"]
+    found = client.get("/v1/toy/predictions").json()["predictions"]
     assert [entry["prediction_id"] for entry in found] == made[::-1]
 
 
 def test_the_routes_of_the_log_work_on_either_database(serve: Serve, database: Database) -> None:
     client = serve(database_url=database.url)
     made = predict(client).json()["prediction_id"]
-    told = client.post("/v1/bankchurn/feedback", json={"prediction_id": made, "outcome": 1})
+    told = client.post("/v1/toy/feedback", json={"prediction_id": made, "outcome": 1})
     assert told.json() == {"prediction_id": made, "outcome": 1, "corrections": 0}
     assert client.get(f"/v1/predictions/{made}").json()["outcomes"][0]["outcome"] == 1
     assert client.delete(f"/v1/predictions/{made}", headers=ADMIN).status_code == 204
-    assert client.get("/v1/bankchurn/predictions").json() == {"predictions": [], "after": None}
+    assert client.get("/v1/toy/predictions").json() == {"predictions": [], "after": None}
 
 
 def test_a_prediction_that_cannot_be_logged_anywhere_is_not_answered(
@@ -107,7 +107,7 @@ def test_old_predictions_are_deleted_when_retention_is_set(
 
 
 def test_a_project_that_does_not_exist_is_refused_at_the_start_with_those_that_do(checkout: Path) -> None:
-    with pytest.raises(ValueError, match="no project 'nowhere': stages/projects holds bankchurn"):
+    with pytest.raises(ValueError, match="no project 'nowhere': stages/projects holds toy"):
         create_app(settings(checkout, checkout, projects=["nowhere"]))
 
 
@@ -115,19 +115,19 @@ def test_a_request_that_began_with_a_model_ends_with_it(serve: Serve, root: Path
     withdraw_export(root)
     client = serve(root)
     service = client.app.state.service
-    old = service.active["bankchurn"]
+    old = service.active["toy"]
     swap_in_other(root, checkout)
-    new = Answerer(load_model("bankchurn", settings(root, root)))
+    new = Answerer(load_model("toy", settings(root, root)))
     score, calls = old.model.scorer.score, []
 
     def swap_after_the_first_call(columns: Any) -> Any:
         calls.append(1)
-        service.active["bankchurn"] = new
+        service.active["toy"] = new
         return score(columns)
 
     old.model.scorer.score = swap_after_the_first_call
-    rows = json_rows("bankchurn", 3 * SLICE)
-    answers = client.post("/v1/bankchurn/predict/batch", json={"rows": rows}).json()["predictions"]
+    rows = json_rows("toy", 3 * SLICE)
+    answers = client.post("/v1/toy/predict/batch", json={"rows": rows}).json()["predictions"]
     assert len(calls) == 3
     assert {answer["model"]["hash"] for answer in answers} == {old.model.hash}
     assert predict(client).json()["model"]["hash"] == new.model.hash
@@ -150,9 +150,9 @@ def test_a_long_explanation_is_worked_out_beside_the_event_loop(serve: Serve) ->
     client = serve()
     service = client.app.state.service
     seen: list[str] = []
-    answerer = Answerer(replace(service.active["bankchurn"].model, explains_slowly=True))
+    answerer = Answerer(replace(service.active["toy"].model, explains_slowly=True))
     explain = answerer.explain
     answerer.explain = lambda row: seen.append(threading.current_thread().name) or explain(row)  # type: ignore[method-assign, func-returns-value]
-    service.active["bankchurn"] = answerer
-    assert client.post("/v1/bankchurn/explain", json=example("bankchurn")).status_code == 200
+    service.active["toy"] = answerer
+    assert client.post("/v1/toy/explain", json=example("toy")).status_code == 200
     assert seen[0].startswith("batch")

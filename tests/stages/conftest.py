@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from stages.promotion.git import git
-from tests.clones import make_clone
+from tests.clones import copy_pipeline, make_clone
+from tests.shared import shared, shared_base
 from tests.stages import answers as prepared
 from tests.stages import registered
 
@@ -18,20 +18,32 @@ ELSEWHERE = ("GITHUB_ACTOR", "VERITABLE_SERVER", "VERITABLE_ADMIN_TOKEN", "VERIT
 COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")  # the code of a copy is not what is measured
 
 
+def copy_dag(folder: Path) -> None:
+    """Write the dvc.yaml of the toys, which commands check before they run."""
+    copy_pipeline(folder / "pipeline")
+    shutil.move(folder / "pipeline" / "dvc.yaml", folder / "dvc.yaml")
+    shutil.rmtree(folder / "pipeline")
+
+
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def reproduced(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The clone, made by the first worker that needs it; only to be copied."""
+    return shared(shared_base(tmp_path_factory, worker_id), "clone", make_clone)
+
+
+@pytest.fixture
+def clone(reproduced: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the clone, to be changed."""
+    shutil.copytree(reproduced, tmp_path / "clone", symlinks=True)
+    yield tmp_path / "clone"
+    shutil.rmtree(tmp_path / "clone")
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, worker_id: str, reproduced: Path) -> Path:
     """The repository of `registered.make`, made by the first worker that needs it; only to be copied."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    with (shared / "clone.lock").open("w") as lock:  # test_dag.py makes the same clone
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "clone").exists():
-            make_clone(shared / "unfinished")
-            (shared / "unfinished").rename(shared / "clone")
-        if not (shared / "registered").exists():
-            registered.make(shared / "registering", shared / "clone")
-            (shared / "registering").rename(shared / "registered")
-    return shared / "registered"
+    base = shared_base(tmp_path_factory, worker_id)
+    return shared(base, "registered", lambda folder: registered.make(folder, reproduced))
 
 
 @pytest.fixture

@@ -13,24 +13,25 @@ from stages.monitoring.batch import Batch, gather, one_of_each
 from stages.monitoring.check import check_batch
 from stages.monitoring.reference import Live
 from stages.monitoring.settings import Drift
-from stages.projects import bankchurn, carvision
-from stages.projects._base import Project, load_project
+from stages.projects._base import Project
 from stages.runtime.population import summarise
 from tests.samples import raw_rows, records
+from tests.toys import module, toy
 
 
 def truth(project: Project, frame: pd.DataFrame) -> np.ndarray:
     """What a perfect model says of rows, given the columns it may see."""
     columns = coerce(frame, project.columns)[0]
-    if project.name == "bankchurn":
-        return bankchurn.churn_probability(columns)
-    return carvision.expected_price(columns)
+    simulator = module(project.name)
+    knows = {"toy": "late_probability", "toy_price": "expected_price", "toy_plain": "expected_worth"}[project.name]
+    found: np.ndarray = getattr(simulator, knows)(columns)
+    return found
 
 
 @cache
-def live(name: str = "bankchurn", rows: int = 1_500) -> Live:
-    """A live model of bankchurn or carvision, trained on so many rows."""
-    project = load_project(name)
+def live(name: str = "toy", rows: int = 1_500) -> Live:
+    """A live model of a toy, trained on so many rows."""
+    project = toy(name)
     train = project.clean(records(project, rows, seed=1)).drop(columns="source").reset_index(drop=True)
     reference = one_of_each(train, project)
     scores = truth(project, train)
@@ -47,10 +48,10 @@ def live(name: str = "bankchurn", rows: int = 1_500) -> Live:
     )
 
 
-def raw(name: str = "bankchurn", rows: int = 1_000, seed: int = 2, shift: str | None = None, labels: bool = True) -> Any:
+def raw(name: str = "toy", rows: int = 1_000, seed: int = 2, shift: str | None = None, labels: bool = True) -> Any:
     """Rows of a batch as they come."""
-    frame = raw_rows(name, rows, seed, shift)
-    return frame if labels else frame.drop(columns=load_project(name).target)
+    frame = raw_rows(toy(name), rows, seed, shift)
+    return frame if labels else frame.drop(columns=toy(name).target)
 
 
 def gathered(model: Live, *chunks: pd.DataFrame, limit: int = 50_000) -> Batch:
@@ -58,7 +59,7 @@ def gathered(model: Live, *chunks: pd.DataFrame, limit: int = 50_000) -> Batch:
     return gather("batch.csv", chunks, model.project, model.reference, limit, seed=0)
 
 
-def report(frame: pd.DataFrame, name: str = "bankchurn", **drift: Any) -> dict[str, Any]:
+def report(frame: pd.DataFrame, name: str = "toy", **drift: Any) -> dict[str, Any]:
     """The report on a batch of raw rows."""
     model = live(name)
     batch = gathered(model, frame)

@@ -1,4 +1,4 @@
-"""A clone in which the made-up sixth project was made twice, the second time with other features, and once predicted."""
+"""A clone in which the toy was made twice, the second time with other features, and once predicted."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from tests.clones import run
 from tests.samples import ROOT
 
+REST = {"carrier": "Ant", "distance": 142, "value": 83.86, "express": 1, "insured": 0}
 ROWS = (
-    {"sender": "0007", "region": "north", "weight": 2.5, "posted": "2024-03-01"},
-    {"sender": "12.0", "region": None, "weight": None, "posted": "2024-03-08"},
+    {"sender": "0007", "region": "north", "weight": 2.5, "posted": "2024-03-01", **REST},
+    {"sender": "12.0", "region": None, "weight": None, "posted": "2024-03-08", **REST},
 )
 SERVE = """
 import json, sys
@@ -20,10 +21,10 @@ from serve.app import create_app
 from serve.settings import Settings
 
 folder, rows = sys.argv[1:]
-settings = Settings(projects=["sixth"], database_url=f"sqlite+aiosqlite:///{folder}/log.db", spill_path=folder)
+settings = Settings(projects=["toy"], database_url=f"sqlite+aiosqlite:///{folder}/log.db", spill_path=folder)
 with TestClient(create_app(settings)) as client, open(f"{folder}/logged.jsonl", "w") as file:
     for row in json.loads(rows):
-        answer = client.post("/v1/sixth/predict", json=row).raise_for_status().json()
+        answer = client.post("/v1/toy/predict", json=row).raise_for_status().json()
         print(client.get(f"/v1/predictions/{answer['prediction_id']}").raise_for_status().text, file=file)
 """
 
@@ -36,12 +37,12 @@ def predict(clone: Path) -> None:
 
 
 def make(folder: Path, clone: Path) -> None:
-    """Two commits of the sixth project in a copy of the clone; in .git what was predicted at the first."""
+    """Two commits of the toy in a copy of the clone; in .git what was predicted at the first."""
     shutil.copytree(clone, folder, symlinks=True)
     run(folder, "git", "config", "user.name", "Tess Tester")
     run(folder, "git", "config", "user.email", "tess@example.org")
     predict(folder)
-    module = folder / "stages" / "projects" / "sixth.py"
-    module.write_text(module.read_text().replace('"weekday": weekday}', '"weekday": (weekday == 4).astype(float)}'))
-    run(folder, "dvc", "repro", "export@sixth", "explain@sixth")
-    run(folder, "git", "commit", "--quiet", "--all", "--message", "Ask only whether it is Friday")
+    module = folder / "stages" / "projects" / "toy.py"
+    module.write_text(module.read_text().replace('np.maximum(row["weight"], 0.01)', 'np.maximum(row["weight"], 5)'))
+    run(folder, "dvc", "repro", "export@toy", "explain@toy")
+    run(folder, "git", "commit", "--quiet", "--all", "--message", "Take every parcel for at least five kilograms")

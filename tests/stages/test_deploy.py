@@ -17,9 +17,9 @@ from stages.runtime.identity import md5, outputs
 from tests.clones import run
 from tests.stages.answers import Answers
 
-MODEL, REPORTS = Path("models/sixth"), Path("reports/sixth")
+MODEL, REPORTS = Path("models/toy"), Path("reports/toy")
 FOREIGN, FIRST, SECOND = "v0.9.0", "v1.0.0", "v1.1.0"
-RELOAD = "POST /v1/sixth/reload"
+RELOAD = "POST /v1/toy/reload"
 
 
 @pytest.fixture(autouse=True)
@@ -34,21 +34,21 @@ def registered(revisions: tuple[str, str]) -> None:
     lock.write_text(lock.read_text().replace(before, md5(manifest)))
     git("commit", "--quiet", "--all", "--message", "Another model by the same code")
     for revision, version in zip((*revisions, head()), (FOREIGN, FIRST, SECOND), strict=True):
-        tags.register("sixth", revision, version, f"It is {version}.")
-    tags.assign("sixth", FIRST, "prod", "It is good.")
+        tags.register("toy", revision, version, f"It is {version}.")
+    tags.assign("toy", FIRST, "prod", "It is good.")
 
 
-def deploy_sixth(**arguments: Any) -> None:
-    deploy.main("sixth", **({"stage": "prod", "version": None, "reason": "", "push": False, "server": None} | arguments))
+def deploy_toy(**arguments: Any) -> None:
+    deploy.main("toy", **({"stage": "prod", "version": None, "reason": "", "push": False, "server": None} | arguments))
 
 
 def hash_of(version: str) -> str:
-    return checkout.model_hash_at("sixth", tags.find("sixth", version).revision)
+    return checkout.model_hash_at("toy", tags.find("toy", version).revision)
 
 
 def assert_deployed(version: str) -> None:
     """Exactly the files of a version are in models/ and reports/, and nothing is left beside them."""
-    files = checkout.files_at("sixth", tags.find("sixth", version).revision)
+    files = checkout.files_at("toy", tags.find("toy", version).revision)
     assert {path: md5(Path(path)) for path in files} == files
     assert {path.name for path in MODEL.iterdir()} == {Path(path).name for path in files if path.startswith("models/")} | {
         "deployment.json"
@@ -58,7 +58,7 @@ def assert_deployed(version: str) -> None:
 
 
 def deployments() -> list[dict[str, Any]]:
-    return [entry for entry in ledger.read("sixth") if entry["event"] == "deployment"]
+    return [entry for entry in ledger.read("toy") if entry["event"] == "deployment"]
 
 
 def snapshot() -> dict[str, int]:
@@ -69,9 +69,9 @@ def snapshot() -> dict[str, int]:
 def test_the_version_in_prod_takes_the_place_of_the_model_in_the_workspace(capsys: pytest.CaptureFixture[str]) -> None:
     metrics = (REPORTS / "metrics.json").read_bytes()
     assert hash_of(FIRST) != hash_of(SECOND)
-    deploy_sixth()
+    deploy_toy()
     assert_deployed(FIRST)
-    found = tags.find("sixth", FIRST)
+    found = tags.find("toy", FIRST)
     recorded = outputs(checkout.lock_at(found.revision))
     assert read_json(MODEL / "deployment.json") == {
         "version": FIRST,
@@ -82,13 +82,13 @@ def test_the_version_in_prod_takes_the_place_of_the_model_in_the_workspace(capsy
     }
     assert (REPORTS / "metrics.json").read_bytes() == metrics, "it is in Git, not in DVC's cache"
     assert MODEL.stat().st_mode & 0o777 == 0o755, "a server of another user must be able to read it"
-    assert f"v1.0.0 ({hash_of(FIRST)[:12]}) is now in models/sixth" in capsys.readouterr().out
+    assert f"v1.0.0 ({hash_of(FIRST)[:12]}) is now in models/toy" in capsys.readouterr().out
 
 
 def test_a_deployment_is_noted_in_the_ledger_and_committed_alone() -> None:
     Path("stages/promotion/ledger.py").write_text(Path("stages/promotion/ledger.py").read_text() + "# changed\n")
     git("add", "stages/promotion/ledger.py")
-    deploy_sixth(reason="It was  tried\nlong enough.")
+    deploy_toy(reason="It was  tried\nlong enough.")
     (entry,) = deployments()
     assert {key: entry[key] for key in entry.keys() - {"time"}} == {
         "event": "deployment",
@@ -96,119 +96,119 @@ def test_a_deployment_is_noted_in_the_ledger_and_committed_alone() -> None:
         "reason": "It was tried long enough.",
         "version": FIRST,
         "stage": "prod",
-        "revision": tags.find("sixth", FIRST).revision,
+        "revision": tags.find("toy", FIRST).revision,
         "hash": hash_of(FIRST),
         "previous": {"version": None, "hash": hash_of(SECOND)},
     }
     assert git("show", "--format=%s", "--name-only").split("\n") == [
-        "Deploy sixth v1.0.0 to prod", "", "reports/sixth/ledger.jsonl",
+        "Deploy toy v1.0.0 to prod", "", "reports/toy/ledger.jsonl",
     ]  # fmt: skip
 
 
 def test_deploying_what_is_there_says_so_and_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    deploy_sixth()
+    deploy_toy()
     before, commit, tags = snapshot(), head(), git("tag")
     shutil.rmtree(".dvc/cache")  # what is there need not be fetched
-    deploy_sixth()
-    deploy_sixth(version=FIRST)
+    deploy_toy()
+    deploy_toy(version=FIRST)
     assert (snapshot(), head(), git("tag")) == (before, commit, tags)
-    assert capsys.readouterr().out.count("was already in models/sixth") == 2
+    assert capsys.readouterr().out.count("was already in models/toy") == 2
 
 
 def test_a_model_promoted_from_this_workspace_is_only_marked() -> None:
-    tags.assign("sixth", SECOND, "prod", "It is better.")
-    deploy_sixth()
-    deploy_sixth()
+    tags.assign("toy", SECOND, "prod", "It is better.")
+    deploy_toy()
+    deploy_toy()
     assert_deployed(SECOND)
     (entry,) = deployments()
     assert (entry["version"], entry["previous"]) == (SECOND, {"version": None, "hash": None})
 
 
 def test_a_rollback_gives_prod_back_to_the_older_version_and_is_in_the_ledger() -> None:
-    deploy_sixth()
-    tags.assign("sixth", SECOND, "prod", "It is better.")
-    deploy_sixth()
-    deploy_sixth(version=FIRST, reason="The second is wrong about Fridays.")
-    assert tags.in_stage("sixth") == tags.find("sixth", FIRST)
+    deploy_toy()
+    tags.assign("toy", SECOND, "prod", "It is better.")
+    deploy_toy()
+    deploy_toy(version=FIRST, reason="The second is wrong about light parcels.")
+    assert tags.in_stage("toy") == tags.find("toy", FIRST)
     assert_deployed(FIRST)
-    assert git("for-each-ref", "--format=%(contents)", "refs/tags/sixth#prod#3") == "The second is wrong about Fridays."
+    assert git("for-each-ref", "--format=%(contents)", "refs/tags/toy#prod#3") == "The second is wrong about light parcels."
     entry = deployments()[-1]
-    assert (entry["version"], entry["reason"]) == (FIRST, "The second is wrong about Fridays.")
+    assert (entry["version"], entry["reason"]) == (FIRST, "The second is wrong about light parcels.")
     assert entry["previous"] == {"version": SECOND, "hash": hash_of(SECOND)}
     assert [each["version"] for each in deployments()] == [FIRST, SECOND, FIRST]
 
 
 def test_a_stage_that_moves_back_to_the_installed_model_is_in_the_ledger() -> None:
-    deploy_sixth()
-    tags.assign("sixth", SECOND, "prod", "It is better.")
+    deploy_toy()
+    tags.assign("toy", SECOND, "prod", "It is better.")
     before = snapshot()
-    deploy_sixth(version=FIRST)
-    assert tags.in_stage("sixth") == tags.find("sixth", FIRST)
+    deploy_toy(version=FIRST)
+    assert tags.in_stage("toy") == tags.find("toy", FIRST)
     assert [entry["reason"] for entry in deployments()] == ["v1.0.0 holds prod.", "v1.0.0 was asked for."]
     assert {path for path, time in snapshot().items() if before.get(path) != time} <= {
-        "reports/sixth", "reports/sixth/ledger.jsonl",
+        "reports/toy", "reports/toy/ledger.jsonl",
     }  # fmt: skip
 
 
 def test_another_stage_is_deployed_by_its_name() -> None:
-    tags.assign("sixth", SECOND, "staging", "To try it.")
-    deploy_sixth(stage="staging")
+    tags.assign("toy", SECOND, "staging", "To try it.")
+    deploy_toy(stage="staging")
     assert_deployed(SECOND)
-    assert tags.in_stage("sixth") == tags.find("sixth", FIRST)
+    assert tags.in_stage("toy") == tags.find("toy", FIRST)
     assert deployments()[-1]["stage"] == "staging"
 
 
 def test_a_model_trained_since_and_a_broken_record_are_replaced() -> None:
-    deploy_sixth()
+    deploy_toy()
     (MODEL / "manifest.json").write_text("{}")
-    deploy_sixth()
+    deploy_toy()
     assert_deployed(FIRST)
     assert deployments()[-1]["previous"]["version"] is None
     (MODEL / "deployment.json").write_text("{")
-    deploy_sixth()
+    deploy_toy()
     assert_deployed(FIRST)
     (REPORTS / "card.md").unlink()
-    deploy_sixth()
+    deploy_toy()
     assert_deployed(FIRST)
     assert len(deployments()) == 2, "only the first two times another model was there"
 
 
 def test_without_a_version_to_deploy_nothing_is_touched() -> None:
     before = snapshot()
-    with pytest.raises(UserError, match=r"no version holds staging: `python -m stages.promote sixth`"):
-        deploy_sixth(stage="staging")
+    with pytest.raises(UserError, match=r"no version holds staging: `python -m stages.promote toy`"):
+        deploy_toy(stage="staging")
     with pytest.raises(UserError, match=r"no version 'v7.0.0' is registered; there is v1.1.0, v1.0.0, v0.9.0"):
-        deploy_sixth(version="v7.0.0")
+        deploy_toy(version="v7.0.0")
     assert snapshot() == before
 
 
 def test_a_version_whose_files_are_lost_moves_neither_model_nor_stage() -> None:
-    deploy_sixth()
-    files = checkout.files_at("sixth", tags.find("sixth", SECOND).revision)
-    digest = files["models/sixth/manifest.json"]
+    deploy_toy()
+    files = checkout.files_at("toy", tags.find("toy", SECOND).revision)
+    digest = files["models/toy/manifest.json"]
     Path(".dvc/cache/files/md5", digest[:2], digest[2:]).unlink()
     before, commit = snapshot(), head()
-    with pytest.raises(UserError, match=r"models/sixth/manifest.json with MD5 .* was not found"):
-        deploy_sixth(version=SECOND)
-    assert tags.in_stage("sixth") == tags.find("sixth", FIRST)
+    with pytest.raises(UserError, match=r"models/toy/manifest.json with MD5 .* was not found"):
+        deploy_toy(version=SECOND)
+    assert tags.in_stage("toy") == tags.find("toy", FIRST)
     assert (snapshot(), head()) == (before, commit)
     assert_deployed(FIRST)
 
 
 def test_a_version_that_the_code_here_would_score_otherwise_moves_neither_model_nor_stage() -> None:
-    deploy_sixth()
+    deploy_toy()
     before = snapshot()
     with pytest.raises(UserError, match=r"v0.9.0 does not work with the code .*: a known row gets 0\.\d+ instead of 0\."):
-        deploy_sixth(version=FOREIGN)
+        deploy_toy(version=FOREIGN)
     assert snapshot() == before
-    module = Path("stages/projects/sixth.py")
+    module = Path("stages/projects/toy.py")
     module.write_text(module.read_text().replace('"weekday": ', '"day": '))
     with pytest.raises(UserError, match=r"does not work with .*: `python -m stages.score` failed .*: KeyError: 'weekday'\."):
-        deploy_sixth(version=FOREIGN)
+        deploy_toy(version=FOREIGN)
     assert_deployed(FIRST)
-    assert tags.in_stage("sixth") == tags.find("sixth", FIRST)
-    git("checkout", "--quiet", "sixth@v0.9.0", "--", "stages")
-    deploy_sixth(version=FOREIGN)
+    assert tags.in_stage("toy") == tags.find("toy", FIRST)
+    git("checkout", "--quiet", "toy@v0.9.0", "--", "stages")
+    deploy_toy(version=FOREIGN)
     assert_deployed(FOREIGN)
 
 
@@ -256,9 +256,9 @@ def test_a_deployment_that_is_interrupted_anywhere_ends_right_when_it_is_started
     def attempt() -> None:
         with pytest.MonkeyPatch.context() as patch:
             interrupt(patch, at, stop)
-            deploy_sixth(version=target)
+            deploy_toy(version=target)
 
-    deploy_sixth()
+    deploy_toy()
     files = len(list(MODEL.iterdir()))
     target, other, gone = SECOND, FIRST, 0
     for at in range(100):
@@ -267,13 +267,13 @@ def test_a_deployment_that_is_interrupted_anywhere_ends_right_when_it_is_started
         assert code == (9 if killed else 1)
         gone += not MODEL.exists()
         assert not MODEL.exists() or len(list(MODEL.iterdir())) == files
-        deploy_sixth(version=target)
+        deploy_toy(version=target)
         assert_deployed(target)
-        assert tags.in_stage("sixth") == tags.find("sixth", target)
+        assert tags.in_stage("toy") == tags.find("toy", target)
         entry = deployments()[-1]
         assert (entry["version"], entry["hash"]) == (target, hash_of(target))
         assert entry["previous"] == {"version": other, "hash": hash_of(other)}
-        assert len(deployments()) == len(git("tag", "--list", "sixth#prod#*").split()) == at + 2
+        assert len(deployments()) == len(git("tag", "--list", "toy#prod#*").split()) == at + 2
         assert git("status", "--porcelain", "reports") == ""
         target, other = other, target
     assert at > 12
@@ -283,28 +283,28 @@ def test_a_deployment_that_is_interrupted_anywhere_ends_right_when_it_is_started
 def test_branch_and_tags_are_pushed_on_request(tmp_path: Path) -> None:
     git("init", "--quiet", "--bare", str(tmp_path / "origin"))
     git("remote", "add", "origin", str(tmp_path / "origin"))
-    deploy_sixth()
+    deploy_toy()
     assert git("ls-remote", "origin") == ""
-    deploy_sixth(push=True)
+    deploy_toy(push=True)
     there = git("ls-remote", "origin")
     assert head() in there
-    assert "refs/tags/sixth#prod#1" in there
+    assert "refs/tags/toy#prod#1" in there
 
 
 def test_the_server_is_asked_to_load_it_each_time(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERITABLE_ADMIN_TOKEN", "secret")
     answers.given[RELOAD] = (200, {"hash": hash_of(FIRST)})
     for _ in range(2):
-        deploy_sixth(server=f"{answers.url}/")
+        deploy_toy(server=f"{answers.url}/")
     assert [asked for asked, _ in answers.asked] == [RELOAD] * 2
     assert {headers["Authorization"] for _, headers in answers.asked} == {"Bearer secret"}
 
 
 def test_a_server_that_refuses_is_quoted(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERITABLE_ADMIN_TOKEN", "secret")
-    answers.given[RELOAD] = (409, {"detail": "models/sixth: scores a known row wrongly. What served before still serves."})
-    with pytest.raises(UserError, match=r"answered 409: models/sixth: scores a known row wrongly\. What served before"):
-        deploy_sixth(server=answers.url)
+    answers.given[RELOAD] = (409, {"detail": "models/toy: scores a known row wrongly. What served before still serves."})
+    with pytest.raises(UserError, match=r"answered 409: models/toy: scores a known row wrongly\. What served before"):
+        deploy_toy(server=answers.url)
     assert_deployed(FIRST)
 
 
@@ -312,12 +312,12 @@ def test_a_server_that_loads_another_model_is_told_apart(answers: Answers, monke
     monkeypatch.setenv("VERITABLE_ADMIN_TOKEN", "secret")
     answers.given[RELOAD] = (200, {"hash": hash_of(SECOND)})
     with pytest.raises(UserError, match=f"serves {hash_of(SECOND)}, not {hash_of(FIRST)}"):
-        deploy_sixth(server=answers.url)
+        deploy_toy(server=answers.url)
 
 
 def test_a_server_is_not_asked_without_the_token(answers: Answers) -> None:
     with pytest.raises(UserError, match="VERITABLE_ADMIN_TOKEN is not set"):
-        deploy_sixth(server=answers.url)
+        deploy_toy(server=answers.url)
     assert answers.asked == []
     assert_deployed(FIRST)
 
@@ -328,9 +328,9 @@ def test_the_command_takes_the_server_from_the_environment(
     monkeypatch.setenv("VERITABLE_ADMIN_TOKEN", "secret")
     monkeypatch.setenv("VERITABLE_SERVER", answers.url)
     answers.given[RELOAD] = (200, {"hash": hash_of(SECOND)})
-    printed = run(repository, "python", "-m", "stages.deploy", "sixth", "--version", SECOND, "--reason", "It is better.")
+    printed = run(repository, "python", "-m", "stages.deploy", "toy", "--version", SECOND, "--reason", "It is better.")
     assert printed.splitlines() == [
-        f"sixth: v1.1.0 ({hash_of(SECOND)[:12]}) is now in models/sixth",
-        f"sixth: {answers.url} serves it",
+        f"toy: v1.1.0 ({hash_of(SECOND)[:12]}) is now in models/toy",
+        f"toy: {answers.url} serves it",
     ]
     assert deployments()[-1]["reason"] == "It is better."

@@ -17,16 +17,18 @@ from stages.core.cli import UserError
 from stages.drift import main
 from stages.monitoring.record import batch_name
 from stages.monitoring.reference import load_live
-from stages.projects._base import load_project, project_names
+from stages.projects._base import load_project
 from stages.promotion import ledger
-from tests.samples import ROOT, raw_rows, write_params
+from tests.samples import raw_rows, write_params
+from tests.stages.conftest import copy_dag
+from tests.toys import PYTHONPATH, TOYS
 
 
 @pytest.mark.parametrize(
     ("address", "name"),
     [
         ("s3://bucket/in/2024-05.parquet", "2024-05"),
-        ("data/bankchurn/batches/ab12.csv", "ab12"),
+        ("data/toy/batches/ab12.csv", "ab12"),
         ("simulate?rows=20&shift=concept", "simulate-rows-20-shift-concept"),
         ("../../.parquet", "parquet"),
     ],
@@ -37,14 +39,14 @@ def test_a_report_is_named_after_its_batch(address: str, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model of telecom that was trained on enough rows to know what is usual."""
-    folder = tmp_path_factory.mktemp("telecom")
+    """A folder with a model of a toy that was trained on enough rows to know what is usual."""
+    folder = tmp_path_factory.mktemp("toy")
     trees = {"max_iter": 60, "max_leaf_nodes": 6}
     train = {"folds": 5, "candidates": ["hist_gradient_boosting"], "hist_gradient_boosting": trees}
-    write_params(folder, "telecom", ingest={"sources": ["simulate?rows=3000"]}, train=train)
+    write_params(folder, "toy", ingest={"sources": ["simulate?rows=3000"]}, train=train)
     with contextlib.chdir(folder):
         for stage in ("ingest", "prepare", "train", "export"):
-            import_module(f"stages.{stage}").main("telecom")
+            import_module(f"stages.{stage}").main("toy")
     return folder
 
 
@@ -58,40 +60,37 @@ def deployed(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def drift(batch: str, dry_run: bool = False, html: bool = False) -> int | None:
-    return main("telecom", batch, html, dry_run)
+    return main("toy", batch, html, dry_run)
 
 
 def test_main_leaves_a_report_and_a_line_in_the_ledger_and_ends_with_the_verdict(
     deployed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    raw_rows("telecom", 400, 5).to_parquet("calm.parquet")
-    raw_rows("telecom", 400, 5, "covariate").to_csv("moved.csv", index=False)
-    raw_rows("telecom", 400, 5, "broken_sensor").to_csv("broken.csv", index=False)
+    raw_rows("toy", 400, 5).to_parquet("calm.parquet")
+    raw_rows("toy", 400, 5, "covariate").to_csv("moved.csv", index=False)
+    raw_rows("toy", 400, 5, "broken_sensor").to_csv("broken.csv", index=False)
     assert [drift(f"{name}") for name in ("calm.parquet", "moved.csv", "broken.csv")] == [None, 4, 3]
-    entries = ledger.read("telecom")
+    entries = ledger.read("toy")
     assert [entry["verdict"] for entry in entries] == ["keep", "retrain", "refuse"]
-    written = json.loads(Path("reports/telecom/drift/moved.json").read_text())
+    written = json.loads(Path("reports/toy/drift/moved.json").read_text())
     last = entries[1]
     assert (last["event"], last["by"]) == ("drift", "tess")
     assert last["batch"] == {key: written["batch"][key] for key in ("address", "sha256", "rows")}
     assert last["batch"]["rows"] == 400
     assert (last["reason"], last["evidence"]) == (written["reason"], written["evidence"])
-    assert last["hash"] == written["model"]["hash"] == load_live("telecom").hash
+    assert last["hash"] == written["model"]["hash"] == load_live("toy").hash
     said = capsys.readouterr().out
-    assert (
-        f"telecom: compared with {len(load_live('telecom').reference):,} rows that model {last['hash'][:12]} (no version)"
-        in said
-    )
+    assert f"toy: compared with {len(load_live('toy').reference):,} rows that model {last['hash'][:12]} (no version)" in said
     assert last["reason"] in said
 
 
 def test_the_same_batch_checked_again_gives_the_same_bytes_and_no_second_line(deployed: Path) -> None:
-    path = Path("reports/telecom/drift/simulate-rows-300-shift-covariate.json")
+    path = Path("reports/toy/drift/simulate-rows-300-shift-covariate.json")
     drift("simulate?rows=300&shift=covariate")
     before = path.read_bytes()
     drift("simulate?rows=300&shift=covariate")
     assert path.read_bytes() == before
-    assert len(ledger.read("telecom")) == 1
+    assert len(ledger.read("toy")) == 1
 
 
 def test_a_dry_run_writes_nothing(deployed: Path) -> None:
@@ -103,42 +102,44 @@ def test_a_dry_run_writes_nothing(deployed: Path) -> None:
 def test_the_reference_comes_from_the_training_rows_and_else_from_the_sample_in_the_model(
     deployed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = load_live("telecom")
-    train = pd.read_parquet("data/telecom/train.parquet")
+    whole = load_live("toy")
+    train = pd.read_parquet("data/toy/train.parquet")
     assert len(whole.reference) == len(train) > 2_000
     assert whole.scores.tolist() == whole.out_of_fold["score"].tolist()
     monkeypatch.setattr("stages.monitoring.reference.REFERENCE_ROWS", 50)
-    assert len(load_live("telecom").reference) == 50
-    train.head(100).to_parquet("data/telecom/train.parquet")  # another file than the model was trained on
-    sample = load_live("telecom")
+    assert len(load_live("toy").reference) == 50
+    train.head(100).to_parquet("data/toy/train.parquet")  # another file than the model was trained on
+    sample = load_live("toy")
     assert len(sample.reference) == 2_000
     places = whole.reference.reset_index().merge(sample.reference).drop_duplicates("index")["index"]
     assert len(places) == 2_000
     assert whole.scores[places].tolist() == sample.scores.tolist()
-    spoilt = sample.reference.assign(is_ultra=1 - sample.reference["is_ultra"])
-    spoilt.to_parquet("models/telecom/reference.parquet")
+    spoilt = sample.reference.assign(late=1 - sample.reference["late"])
+    spoilt.to_parquet("models/toy/reference.parquet")
     with pytest.raises(UserError, match="are of different models"):
-        load_live("telecom")
-    Path("models/telecom/out_of_fold.parquet").unlink()
-    with pytest.raises(UserError, match=r"models/telecom lacks out_of_fold\.parquet"):
-        load_live("telecom")
+        load_live("toy")
+    Path("models/toy/out_of_fold.parquet").unlink()
+    with pytest.raises(UserError, match=r"models/toy lacks out_of_fold\.parquet"):
+        load_live("toy")
 
 
 def test_the_command_checks_all_projects_first_and_says_what_is_wrong(deployed: Path) -> None:
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        called = [sys.executable, "-m", "stages.drift", "telecom", *arguments]
-        environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+        called = [sys.executable, "-m", "stages.drift", "toy", *arguments]
+        environment = {"PYTHONPATH": PYTHONPATH, "PATH": "/usr/bin:/bin"}
         return subprocess.run(called, env=environment, capture_output=True, text=True)
 
     assert "--batch" in command().stderr
     wrong = command("--batch", "simulate")
     assert (wrong.returncode, wrong.stdout) == (1, "")
-    assert wrong.stderr.startswith("telecom: params.yaml lacks bankchurn, boston")
-    train = YAML(typ="safe").load(Path("params.yaml"))["telecom"]
-    write_params(deployed, *project_names())
+    assert wrong.stderr.startswith(
+        "toy: params.yaml: toy_plain is missing, copy the entry of another project; toy_price is "
+    )
+    block = YAML(typ="safe").load(Path("params.yaml"))["toy"]
+    write_params(deployed, *TOYS)
     document = YAML(typ="safe").load(Path("params.yaml"))
-    YAML(typ="safe").dump({**document, "telecom": train}, Path("params.yaml"))
-    shutil.copy(ROOT / "dvc.yaml", deployed)
+    YAML(typ="safe").dump({**document, "toy": block}, Path("params.yaml"))
+    copy_dag(deployed)
     done = command("--batch", "simulate?rows=300&shift=covariate", "--dry-run")
     assert done.returncode == 4, done.stderr
     assert "Retrain: 300 rows differ from what the model was trained on." in done.stdout
@@ -146,10 +147,10 @@ def test_the_command_checks_all_projects_first_and_says_what_is_wrong(deployed: 
 
 def test_a_file_that_the_server_dumped_gives_the_report_that_its_rows_do(deployed: Path) -> None:
     """A CSV file with the columns of the row and the target, an empty cell for a missing value."""
-    frame = raw_rows("telecom", 400, 5, "covariate")
-    frame["is_ultra"] = frame["is_ultra"].where(frame.index % 3 > 0)
+    frame = raw_rows("toy", 400, 5, "covariate")
+    frame["late"] = frame["late"].where(frame.index % 3 > 0)
     frame.to_parquet("raw.parquet")
-    project = load_project("telecom")
+    project = load_project("toy")
     with Path("logged.csv").open("w", newline="") as file:
         lines = csv.writer(file)
         lines.writerow([*project.row.model_fields, project.target])
@@ -157,15 +158,15 @@ def test_a_file_that_the_server_dumped_gives_the_report_that_its_rows_do(deploye
             values = (row[name] for name in (*project.row.model_fields, project.target))
             lines.writerow("" if pd.isna(value) else value for value in values)
     assert drift("raw.parquet") == drift("logged.csv") == 4
-    reports = [json.loads(Path(f"reports/telecom/drift/{name}.json").read_text()) for name in ("raw", "logged")]
+    reports = [json.loads(Path(f"reports/toy/drift/{name}.json").read_text()) for name in ("raw", "logged")]
     for report in reports:
         del report["batch"]["address"], report["batch"]["sha256"]
     assert reports[0] == reports[1]
-    assert reports[0]["outcomes"]["rows"] == frame["is_ultra"].notna().sum()
+    assert reports[0]["outcomes"]["rows"] == frame["late"].notna().sum()
 
 
 def test_a_model_without_an_exported_form_is_scored_by_its_pipeline(deployed: Path) -> None:
-    report, plan = Path("reports/telecom/drift/simulate-rows-300.json"), Path("models/telecom/plan.json")
+    report, plan = Path("reports/toy/drift/simulate-rows-300.json"), Path("models/toy/plan.json")
     drift("simulate?rows=300")
     exported = json.loads(report.read_text())["outcomes"]["measured"]
     probe = json.loads(plan.read_text())["probe"]
@@ -176,9 +177,9 @@ def test_a_model_without_an_exported_form_is_scored_by_its_pipeline(deployed: Pa
 
 def test_the_page_of_evidently_repeats_the_verdicts_of_the_check(deployed: Path) -> None:
     drift("simulate?rows=300&shift=covariate", html=True)
-    report = json.loads(Path("reports/telecom/drift/simulate-rows-300-shift-covariate.json").read_text())
-    page = Path("reports/telecom/drift/simulate-rows-300-shift-covariate.html").read_text()
+    report = json.loads(Path("reports/toy/drift/simulate-rows-300-shift-covariate.json").read_text())
+    page = Path("reports/toy/drift/simulate-rows-300-shift-covariate.html").read_text()
     drifted = [entry["column"] for entry in report["columns"] if entry["drifted"]]
-    assert "mb_used" in drifted
+    assert "distance" in drifted
     assert f'"value": "{len(drifted)}", "label": "Drifted Columns"' in page
     assert "location, spread, shape; corrected p-value and size" in page

@@ -16,7 +16,9 @@ from tests.samples import STAGES, write_params
 def test_importance_is_the_mean_size_of_the_contributions(project: Project, finished: Path) -> None:
     importance = json.loads((finished / "reports" / project.name / "importance.json").read_text())
     dots = pd.read_parquet(finished / "reports" / project.name / "beeswarm.parquet")
-    assert importance["method"] == "shap"
+    assert importance["method"] == ("shap" if project.name == "toy" else "permutation")
+    if importance["method"] == "permutation":
+        return
     mean = dots["contribution"].abs().groupby(dots["feature"]).mean()
     for entry in importance["ranking"]:
         assert entry["importance"] == pytest.approx(mean[entry["feature"]])
@@ -30,13 +32,13 @@ def test_importance_is_the_mean_size_of_the_contributions(project: Project, fini
 
 def test_a_model_without_an_explainer_is_ranked_by_shuffling(workspace: Path) -> None:
     voting = {"model": "voting", "candidates": ["voting"], "voting": {"members": {"ridge": 1, "random_forest": 1}}}
-    write_params(workspace, "boston", train=voting)
+    write_params(workspace, "toy_plain", train=voting)
     for stage in STAGES[:-1]:
-        __import__(f"stages.{stage}", fromlist=["main"]).main("boston")
-    main("boston")
-    importance = json.loads(Path("reports/boston/importance.json").read_text())
+        __import__(f"stages.{stage}", fromlist=["main"]).main("toy_plain")
+    main("toy_plain")
+    importance = json.loads(Path("reports/toy_plain/importance.json").read_text())
     assert importance["method"] == "permutation"
     assert importance["ranking"] == importance["permutation"]
-    assert pd.read_parquet("reports/boston/beeswarm.parquet").empty
-    assert "when a feature is shuffled" in Path("reports/boston/card.md").read_text()
-    assert load_project("boston").title in Path("reports/boston/card.md").read_text()
+    assert pd.read_parquet("reports/toy_plain/beeswarm.parquet").empty
+    assert "when a feature is shuffled" in Path("reports/toy_plain/card.md").read_text()
+    assert load_project("toy_plain").title in Path("reports/toy_plain/card.md").read_text()

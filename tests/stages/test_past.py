@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from pathlib import Path
@@ -19,9 +18,11 @@ from stages.promotion.code_changes import LAYOUT
 from stages.promotion.proposal import propose
 from tests.clones import run
 from tests.samples import raw_rows
+from tests.shared import shared, shared_base
 from tests.stages import past
 from tests.stages.conftest import COVERAGE, ELSEWHERE
 
+REAL_PROJECTS = True
 NAME = "telecom"
 MODEL = Path("models", NAME)
 
@@ -29,14 +30,7 @@ MODEL = Path("models", NAME)
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """The repository of `past.make`, made by the first worker that needs it; only to be copied."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    with (shared / "past.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "past").exists():
-            past.make(shared / "remembering")
-            (shared / "remembering").rename(shared / "past")
-    return shared / "past"
+    return shared(shared_base(tmp_path_factory, worker_id), "past", past.make)
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,11 @@ import pytest
 from stages.core.cli import UserError
 from stages.modeling.pipeline import RowFeatures
 from stages.prepare import main
-from stages.projects._base import Project, load_project
+from stages.projects._base import Project
 from tests.samples import raw_rows, records, write_params
+from tests.toys import toy
 
-CHURN = load_project("bankchurn")
+PARCELS = toy()
 
 
 def prepare(frame: pd.DataFrame, name: str) -> None:
@@ -25,21 +26,21 @@ def prepare(frame: pd.DataFrame, name: str) -> None:
 @pytest.mark.parametrize(
     ("column", "copy"),
     [
-        ("Balance", {0: 0.0, 1: 1000.0}),
-        ("Geography", {0: "France", 1: "Spain"}),
+        ("value", {0: 0.0, 1: 1000.0}),
+        ("carrier", {0: "France", 1: "Spain"}),
     ],
 )
 def test_an_input_that_gives_the_target_away_is_refused(workspace: Path, column: str, copy: dict[int, Any]) -> None:
-    frame = records(CHURN, 100)
-    frame[column] = frame["Exited"].map(copy)
-    with pytest.raises(UserError, match=f"{column} all but equals the target Exited"):
-        prepare(frame, "bankchurn")
-    assert not Path("data/bankchurn/train.parquet").exists()
+    frame = records(PARCELS, 100)
+    frame[column] = frame["late"].map(copy)
+    with pytest.raises(UserError, match=f"{column} all but equals the target late"):
+        prepare(frame, "toy")
+    assert not Path("data/toy/train.parquet").exists()
 
 
 def test_rows_of_one_class_are_refused(workspace: Path) -> None:
-    with pytest.raises(UserError, match="all rows have the same Exited"):
-        prepare(records(CHURN, 50).assign(Exited=0.0), "bankchurn")
+    with pytest.raises(UserError, match="all rows have the same late"):
+        prepare(records(PARCELS, 50).assign(late=0.0), "toy")
 
 
 def test_the_list_of_rows_reproduces_both_sides(project: Project, finished: Path) -> None:

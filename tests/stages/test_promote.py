@@ -5,14 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
-import stages.projects
 from stages import promote
 from stages.core.cli import UserError
 from stages.promote import REFUSED
@@ -20,31 +19,31 @@ from stages.promotion import checkout, ledger, tags
 from stages.promotion.git import git, head
 from stages.promotion.proposal import propose
 from stages.runtime.identity import outputs
+from tests import toys
 from tests.clones import run
 
-MODEL = Path("models/sixth/model.joblib")
+MODEL = Path("models/toy/model.joblib")
 
 
 @pytest.fixture
-def known(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The repository, whose sixth project this process knows."""
-    monkeypatch.setattr(stages.projects, "__path__", [*stages.projects.__path__, str(repository / "stages" / "projects")])
-    monkeypatch.delitem(sys.modules, "stages.projects.sixth", raising=False)
-    return repository
+def known(repository: Path) -> Iterator[Path]:
+    """The repository, whose toy this process knows."""
+    with toys.known(repository / "stages" / "projects"):
+        yield repository
 
 
 @pytest.fixture
 def champion(known: Path, revisions: tuple[str, str]) -> str:
     """The first commit's model is v1.0.0 in prod; gives that commit."""
-    tags.register("sixth", revisions[0], "v1.0.0", "The first.")
-    tags.assign("sixth", "v1.0.0", "prod", "The first.")
+    tags.register("toy", revisions[0], "v1.0.0", "The first.")
+    tags.assign("toy", "v1.0.0", "prod", "The first.")
     return revisions[0]
 
 
 def settle(**settings: Any) -> None:
-    """Commit other promote settings of the sixth project: lenient ones, as on a hundred rows nothing can be shown."""
+    """Commit other promote settings of the toy: lenient ones, as on a hundred rows nothing can be shown."""
     document = YAML(typ="safe").load(Path("params.yaml"))
-    document["sixth"]["promote"] = {"margin": 0.9, "fairness_margin": 1.0, "max_ece": 0.9, "latency_ms": 500.0, **settings}
+    document["toy"]["promote"] = {"margin": 0.9, "fairness_margin": 1.0, "max_ece": 0.9, "latency_ms": 500.0, **settings}
     YAML(typ="safe").dump(document, Path("params.yaml"))
     git("commit", "--quiet", "--all", "--message", "Other rules")
 
@@ -68,31 +67,31 @@ def test_the_first_model_is_promoted_and_a_second_start_finds_nothing_to_decide(
 ) -> None:
     settle()
     commit = head()
-    assert promote.main("sixth") is None
+    assert promote.main("toy") is None
     printed = capsys.readouterr().out
     assert verdicts(printed) == {
         **dict.fromkeys(("floors", "comparison", "fairness"), "-"),
         **dict.fromkeys(("calibration", "baseline", "artifact"), "pass"),
     }
-    (entry,) = ledger.read("sixth")
+    (entry,) = ledger.read("toy")
     assert printed.endswith(f"\n\n{entry['reason']}\n")
-    assert entry["reason"].startswith("Accepted as v1.0.0. There is no version in prod to compare with. On 97 test rows")
+    assert entry["reason"].startswith("Accepted as v1.0.0. There is no version in prod to compare with. On 100 test rows")
     assert entry["reason"].endswith("It is the first version.")
     assert (entry["accepted"], entry["version"], entry["stage"]) == (True, "v1.0.0", "prod")
     assert (entry["champion"], entry["comparison"]) == (None, None)
     assert (entry["challenger"]["revision"], entry["by"]) == (commit, "Tess Tester")
-    assert entry["challenger"]["hash"] == checkout.model_hash_at("sixth", commit)
-    assert tags.in_stage("sixth") == tags.Version("sixth", "v1.0.0", commit)
-    assert message_of("sixth@v1.0.0") == message_of("sixth#prod#1") == entry["reason"]
-    assert git("log", "-1", "--format=%s") == "Promote sixth v1.0.0"
+    assert entry["challenger"]["hash"] == checkout.model_hash_at("toy", commit)
+    assert tags.in_stage("toy") == tags.Version("toy", "v1.0.0", commit)
+    assert message_of("toy@v1.0.0") == message_of("toy#prod#1") == entry["reason"]
+    assert git("log", "-1", "--format=%s") == "Promote toy v1.0.0"
     assert git("rev-parse", "HEAD~1") == commit
-    assert git("show", "--name-only", "--format=", "HEAD") == "reports/sixth/ledger.jsonl"
+    assert git("show", "--name-only", "--format=", "HEAD") == "reports/toy/ledger.jsonl"
     before = state()
     assert before[2] == ""
-    assert promote.main("sixth") is None
-    assert capsys.readouterr().out == "sixth: this model is v1.0.0, which is in prod: nothing to decide\n"
+    assert promote.main("toy") is None
+    assert capsys.readouterr().out == "toy: this model is v1.0.0, which is in prod: nothing to decide\n"
     assert state() == before
-    assert len(ledger.read("sixth")) == 1
+    assert len(ledger.read("toy")) == 1
 
 
 def test_a_model_that_is_good_enough_becomes_the_next_version_with_every_number_in_the_ledger(
@@ -100,24 +99,24 @@ def test_a_model_that_is_good_enough_becomes_the_next_version_with_every_number_
 ) -> None:
     settle()
     commit = head()
-    proposal = propose("sixth")
-    assert promote.main("sixth", by="Ann Other") is None
-    (entry,) = ledger.read("sixth")
+    proposal = propose("toy")
+    assert promote.main("toy", by="Ann Other") is None
+    (entry,) = ledger.read("toy")
     assert (entry["version"], entry["by"]) == ("v1.1.0", "Ann Other")
     assert entry["champion"] == {
         "version": "v1.0.0",
         "revision": champion,
-        "hash": checkout.model_hash_at("sixth", champion),
+        "hash": checkout.model_hash_at("toy", champion),
     }
     compared = proposal.comparison
     assert compared is not None
     assert entry["comparison"] == compared.__dict__
-    assert (compared.rows, compared.left_out) == (97, 0)
+    assert (compared.rows, compared.left_out) == (100, 0)
     assert compared.challenger == pytest.approx(entry["metrics"]["roc_auc"]["value"], abs=1e-9)
     assert f"against {compared.champion:.2f} of v1.0.0 (gain {compared.value:+.2f}, 95 % interval" in entry["reason"]
-    assert "It is a minor version, as its code or parameters changed: stages/projects/sixth.py." in entry["reason"]
-    assert tags.in_stage("sixth") == tags.Version("sixth", "v1.1.0", commit)
-    assert [version.version for version in tags.versions("sixth")] == ["v1.1.0", "v1.0.0"]
+    assert "It is a minor version, as its code or parameters changed: stages/projects/toy.py." in entry["reason"]
+    assert tags.in_stage("toy") == tags.Version("toy", "v1.1.0", commit)
+    assert [version.version for version in tags.versions("toy")] == ["v1.1.0", "v1.0.0"]
 
 
 def test_a_model_that_is_no_better_is_refused_and_trying_again_adds_no_line(
@@ -125,22 +124,22 @@ def test_a_model_that_is_no_better_is_refused_and_trying_again_adds_no_line(
 ) -> None:
     settle(margin=0.0, floors={"roc_auc": 0.99})
     tags = git("tag")
-    assert promote.main("sixth") == REFUSED == 3
+    assert promote.main("toy") == REFUSED == 3
     printed = capsys.readouterr().out
     assert verdicts(printed)["floors"] == verdicts(printed)["comparison"] == "FAIL"
-    (entry,) = ledger.read("sixth")
+    (entry,) = ledger.read("toy")
     assert (entry["accepted"], entry["version"], entry["stage"]) == (False, None, None)
-    assert entry["reason"].startswith("Refused by the rules floors and comparison. On the same 97 test rows the ROC-AUC is")
+    assert entry["reason"].startswith("Refused by the rules floors and comparison. On the same 100 test rows the ROC-AUC is")
     assert {rule["rule"] for rule in entry["rules"] if rule["passed"] is False} == {"floors", "comparison"}
-    assert git("log", "-1", "--format=%s") == "Refuse to promote sixth"
+    assert git("log", "-1", "--format=%s") == "Refuse to promote toy"
     assert git("tag") == tags
     before = state()
-    assert promote.main("sixth") == REFUSED
+    assert promote.main("toy") == REFUSED
     assert capsys.readouterr().out.split("\n\n")[0] == printed.split("\n\n")[0]
     assert state() == before
     settle(margin=0.0)  # another rule fails no more: that is another decision
-    assert promote.main("sixth") == REFUSED
-    assert len(ledger.read("sixth")) == 2
+    assert promote.main("toy") == REFUSED
+    assert len(ledger.read("toy")) == 2
 
 
 @pytest.mark.parametrize(("margin", "code"), [(0.9, None), (0.0, REFUSED)])
@@ -149,17 +148,17 @@ def test_a_dry_run_says_the_same_and_writes_nothing(
 ) -> None:
     settle(margin=margin)
     before = state()
-    assert promote.main("sixth", dry_run=True, push=True) == code
+    assert promote.main("toy", dry_run=True, push=True) == code
     assert state() == before
     said = capsys.readouterr().out
-    assert promote.main("sixth") == code
+    assert promote.main("toy") == code
     dry, real = (re.sub(r"[\d.]+ ms", "# ms", printed) for printed in (said, capsys.readouterr().out))
     assert dry == real
 
 
 def test_the_command_ends_with_code_3_when_it_refuses(champion: str, known: Path) -> None:
     settle(margin=0.0)
-    command = [sys.executable, "-m", "stages.promote", "sixth", "--dry-run", "--by", "Ann Other"]
+    command = [sys.executable, "-m", "stages.promote", "toy", "--dry-run", "--by", "Ann Other"]
     environment = os.environ | {"PYTHONPATH": str(known)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stderr
@@ -180,18 +179,18 @@ def test_an_interrupted_promotion_is_finished_by_the_next_start(
     with monkeypatch.context() as patch:
         patch.setattr(module, broken, interrupt)
         with pytest.raises(KeyboardInterrupt):
-            promote.main("sixth")
+            promote.main("toy")
     interrupted = state()
     capsys.readouterr()
-    assert promote.main("sixth", dry_run=True) is None
+    assert promote.main("toy", dry_run=True) is None
     assert ("was interrupted" in capsys.readouterr().out) is (broken != "append")
     assert state() == interrupted
-    assert promote.main("sixth") is None
+    assert promote.main("toy") is None
     assert ("finished the promotion of v1.1.0" in capsys.readouterr().out) is (broken != "append")
-    (entry,) = ledger.read("sixth")
-    assert tags.in_stage("sixth") == tags.Version("sixth", "v1.1.0", commit)
-    assert git("tag").split() == ["sixth#prod#1", "sixth#prod#2", "sixth@v1.0.0", "sixth@v1.1.0"]
-    assert message_of("sixth@v1.1.0") == message_of("sixth#prod#2") == entry["reason"]
+    (entry,) = ledger.read("toy")
+    assert tags.in_stage("toy") == tags.Version("toy", "v1.1.0", commit)
+    assert git("tag").split() == ["toy#prod#1", "toy#prod#2", "toy@v1.0.0", "toy@v1.1.0"]
+    assert message_of("toy@v1.1.0") == message_of("toy#prod#2") == entry["reason"]
     assert git("rev-parse", "HEAD~1") == commit
     assert git("status", "--porcelain") == ""
 
@@ -200,14 +199,14 @@ def test_a_model_that_was_replaced_is_not_promoted_again(
     champion: str, known: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settle()
-    promote.main("sixth")
-    tags.assign("sixth", "v1.0.0", "prod", "v1.1.0 was wrong about Fridays.")
+    promote.main("toy")
+    tags.assign("toy", "v1.0.0", "prod", "v1.1.0 was wrong about light parcels.")
     before = state()
     capsys.readouterr()
-    assert promote.main("sixth") is None
+    assert promote.main("toy") is None
     assert capsys.readouterr().out == (
-        "sixth: this model was promoted as v1.1.0 and replaced: nothing to decide; "
-        "`python -m stages.deploy sixth --version v1.1.0` deploys it again\n"
+        "toy: this model was promoted as v1.1.0 and replaced: nothing to decide; "
+        "`python -m stages.deploy toy --version v1.1.0` deploys it again\n"
     )
     assert state() == before
 
@@ -215,16 +214,16 @@ def test_a_model_that_was_replaced_is_not_promoted_again(
 def test_versions_that_were_withdrawn_from_prod_leave_the_next_to_be_judged_as_the_first(
     known: Path, revisions: tuple[str, str]
 ) -> None:
-    tags.register("sixth", revisions[0], "v1.4.2", "Never in prod.")
+    tags.register("toy", revisions[0], "v1.4.2", "Never in prod.")
     settle()
-    proposal = propose("sixth")
+    proposal = propose("toy")
     assert (proposal.champion, proposal.comparison, proposal.version) == (None, None, "v2.0.0")
     assert "no version in prod sets a contract that it could keep" in proposal.decision.reason
-    tags.register("sixth", revisions[1], "v1.5.0", "By hand.")
-    again = propose("sixth")
+    tags.register("toy", revisions[1], "v1.5.0", "By hand.")
+    again = propose("toy")
     assert (again.version, again.challenger["revision"]) == ("v1.5.0", revisions[1])
-    promote.main("sixth")
-    assert tags.in_stage("sixth") == tags.Version("sixth", "v1.5.0", revisions[1])
+    promote.main("toy")
+    assert tags.in_stage("toy") == tags.Version("toy", "v1.5.0", revisions[1])
 
 
 def change_code(folder: Path) -> None:
@@ -247,7 +246,7 @@ def lose_model(folder: Path) -> None:
 
 def forget_to_run(folder: Path) -> None:
     document = YAML(typ="safe").load(folder / "params.yaml")
-    document["sixth"]["train"]["folds"] = 3
+    document["toy"]["train"]["folds"] = 3
     YAML(typ="safe").dump(document, folder / "params.yaml")
     git("commit", "--quiet", "--all", "--message", "More folds")
 
@@ -274,24 +273,24 @@ def remove_lock(folder: Path) -> None:
         (remove_lock, r"^dvc.lock is missing: run `dvc pull` or `dvc repro`$"),
         (swap_model, rf"^{MODEL} is not the file that dvc.lock records: run `dvc checkout {MODEL}`"),
         (lose_model, rf"^{MODEL} is not the file that dvc.lock records"),
-        (forget_to_run, r"^out of date: train@sixth. Run `dvc repro train@sixth` and commit what it changed$"),
+        (forget_to_run, r"^out of date: train@toy. Run `dvc repro train@toy` and commit what it changed$"),
     ],
 )
 def test_what_no_commit_or_run_holds_is_not_promoted(known: Path, spoil: Callable[[Path], None], message: str) -> None:
     spoil(known)
     before = state()
     with pytest.raises(UserError, match=message):
-        promote.main("sixth")
+        promote.main("toy")
     assert state() == before
-    assert ledger.read("sixth") == []
+    assert ledger.read("toy") == []
 
 
 def test_outside_git_nothing_is_promoted(known: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(".git")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(known.parent))
     with pytest.raises(UserError, match="not a git repository"):
-        promote.main("sixth")
-    assert ledger.read("sixth") == []
+        promote.main("toy")
+    assert ledger.read("toy") == []
 
 
 def lose(path: str, revision: str) -> str:
@@ -305,14 +304,14 @@ def test_without_the_champions_model_nothing_is_decided(champion: str, known: Pa
     digest = lose(str(MODEL), champion)
     before = state()
     with pytest.raises(UserError, match=rf"{MODEL} with MD5 {digest} was not found"):
-        promote.main("sixth")
+        promote.main("toy")
     assert state() == before
-    assert ledger.read("sixth") == []
+    assert ledger.read("toy") == []
 
 
 def test_without_the_champions_training_rows_it_is_compared_and_that_is_said(champion: str, known: Path) -> None:
-    lose("data/sixth/train.parquet", champion)
-    proposal = propose("sixth")
+    lose("data/toy/train.parquet", champion)
+    proposal = propose("toy")
     assert proposal.comparison is not None
     assert proposal.comparison.left_out is None
     assert "The training rows of v1.0.0 are not available" in proposal.decision.reason
@@ -321,12 +320,12 @@ def test_without_the_champions_training_rows_it_is_compared_and_that_is_said(cha
 def test_a_push_takes_branch_and_tags_together_and_can_be_made_up_for(champion: str, known: Path, tmp_path: Path) -> None:
     settle()
     with pytest.raises(UserError, match="`git push` failed"):
-        promote.main("sixth", push=True)
-    assert tags.in_stage("sixth") == tags.find("sixth", "v1.1.0")
+        promote.main("toy", push=True)
+    assert tags.in_stage("toy") == tags.find("toy", "v1.1.0")
     run(tmp_path, "git", "init", "--quiet", "--bare", "remote.git")
     git("remote", "add", "origin", str(tmp_path / "remote.git"))
-    assert promote.main("sixth", push=True) is None
-    assert len(ledger.read("sixth")) == 1
+    assert promote.main("toy", push=True) is None
+    assert len(ledger.read("toy")) == 1
     remote = {line.split()[1]: line.split()[0] for line in git("ls-remote", "origin").splitlines()}
     branch = git("symbolic-ref", "HEAD")
     assert remote[branch] == head()
@@ -337,9 +336,9 @@ def test_a_push_takes_branch_and_tags_together_and_can_be_made_up_for(champion: 
 
 def test_an_artifact_that_cannot_be_used_is_refused_with_the_reason(champion: str, known: Path) -> None:
     settle()
-    (known / "models/sixth/scorer.onnx").unlink()
-    (known / "models/sixth/scorer.onnx").write_bytes(b"")
-    decision = propose("sixth").decision
+    (known / "models/toy/scorer.onnx").unlink()
+    (known / "models/toy/scorer.onnx").write_bytes(b"")
+    decision = propose("toy").decision
     assert decision.accepted is False
     assert decision.reason.startswith(
         "Refused by the rules comparison and artifact. It gives no scores that could be compared"

@@ -45,15 +45,15 @@ def test_what_the_server_predicted_comes_out_bit_for_bit_after_the_code_has_chan
     logged: list[dict[str, Any]], revisions: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert [entry["input"] for entry in logged] == list(ROWS)
-    with checkout.checkout("sixth", revisions[0]) as folder:
-        manifest = read_json(folder / "models" / "sixth" / "manifest.json")
+    with checkout.checkout("toy", revisions[0]) as folder:
+        manifest = read_json(folder / "models" / "toy" / "manifest.json")
     for entry in logged:
         assert entry["revision"] == revisions[0] != head()
         assert replay_file(entry) == 0
         printed = capsys.readouterr().out
         score = repr(entry["output"]["probability"])
         lines = dict(line.split(maxsplit=1) for line in printed.splitlines() if " " in line)
-        assert lines["prediction"].startswith(f"{entry['prediction_id']} of sixth")
+        assert lines["prediction"].startswith(f"{entry['prediction_id']} of toy")
         assert lines["data"].startswith(f"{manifest['data']['sha256']} (SHA-256 of train.parquet, simulated)")
         assert lines["code"] == revisions[0]
         assert json.loads(lines["parameters"]) == manifest["params"]
@@ -81,7 +81,7 @@ def test_the_value_of_a_regressor_is_its_prediction() -> None:
 
 
 def test_a_model_that_is_not_the_one_of_the_revision_is_refused(logged: list[dict[str, Any]]) -> None:
-    there = checkout.model_hash_at("sixth", "HEAD")
+    there = checkout.model_hash_at("toy", "HEAD")
     with pytest.raises(UserError, match=f"has the hash {there}, the one that predicted has {logged[0]['hash']}"):
         replay_file(logged[0] | {"revision": head()})
 
@@ -101,19 +101,19 @@ def test_a_commit_that_this_clone_lacks_is_told_by_git(logged: list[dict[str, An
 def test_a_lost_model_is_trained_again_on_request_and_predicts_the_same(
     logged: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    forget("models/sixth/")
-    with pytest.raises(UserError, match=r"models/sixth/\S+ with MD5 .* was not found"):
+    forget("models/toy/")
+    with pytest.raises(UserError, match=r"models/toy/\S+ with MD5 .* was not found"):
         replay_file(logged[0])
     assert replay_file(logged[0], retrain=True) == 0
     printed = capsys.readouterr().out
-    assert "stages.train sixth\npython -m stages.export sixth\n" in printed
+    assert "stages.train toy\npython -m stages.export toy\n" in printed
     assert "stages.prepare" not in printed
     assert printed.endswith("\nidentical\n")
-    forget("data/sixth/")
+    forget("data/toy/")
     assert replay_file(logged[1], retrain=True) == 0
     printed = capsys.readouterr().out
     assert "was not found" in printed
-    assert "stages.ingest sixth\npython -m stages.prepare sixth\npython -m stages.train sixth\n" in printed
+    assert "stages.ingest toy\npython -m stages.prepare toy\npython -m stages.train toy\n" in printed
     assert printed.endswith("\nidentical\n")
 
 
@@ -122,7 +122,7 @@ def test_a_model_that_comes_out_other_than_it_was_is_told(logged: list[dict[str,
     git("checkout", "--quiet", "HEAD~1")
     Path("params.yaml").write_text(Path("params.yaml").read_text().replace("seed: 0", "seed: 1"))
     git("commit", "--quiet", "--all", "--message", "Change the seed and forget to train")
-    with pytest.raises(UserError, match=r"models/sixth/.*model.joblib.* came out different from what dvc.lock"):
+    with pytest.raises(UserError, match=r"models/toy/.*model.joblib.* came out different from what dvc.lock"):
         replay_file(logged[0] | {"revision": head()}, retrain=True)
 
 

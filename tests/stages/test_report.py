@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-import stages.projects
 from stages import report
 from stages.core.cli import UserError
 from stages.projects._base import load_project
@@ -22,6 +21,7 @@ from stages.review.changes import Change
 from stages.review.snapshots import Snapshot, flatten, kinds_of_change, read_snapshot
 from stages.review.tables import code, prose
 from stages.review.text import difference, markdown, verdict
+from tests import toys
 from tests.clones import run
 from tests.samples import ROOT
 
@@ -40,11 +40,11 @@ def masked(text: str) -> str:
 
 
 def side(**changes: Any) -> Snapshot:
-    """What a revision holds of telecom."""
+    """What a revision holds of toy."""
     values: dict[str, Any] = {
         "params": {"base.seed": 0},
         "stages": {},
-        "outs": {"models/telecom/model.joblib": "a"},
+        "outs": {"models/toy/model.joblib": "a"},
         "metrics": {"roc_auc": {"value": 0.8, "low": 0.7, "high": 0.9}},
         "evaluation": {},
         "data": {},
@@ -54,11 +54,11 @@ def side(**changes: Any) -> Snapshot:
 
 
 def change(**changes: Any) -> Change:
-    """A change of telecom to a model that is compared with the base's."""
+    """A change of toy to a model that is compared with the base's."""
     values: dict[str, Any] = {
-        "project": load_project("telecom"),
+        "project": load_project("toy"),
         "before": side(),
-        "after": side(outs={"models/telecom/model.joblib": "b"}),
+        "after": side(outs={"models/toy/model.joblib": "b"}),
         "kinds": ["model"],
         "code": [],
         "outdated": [],
@@ -75,7 +75,7 @@ def gain(value: float, low: float, high: float, left_out: int | None = 3) -> Com
 
 def written(*changes: Change, removed: tuple[str, ...] = (), uncommitted: tuple[str, ...] = ()) -> str:
     found = {change.project.name: change for change in changes}
-    return markdown(("main", "b" * 40), ("a" * 40, list(uncommitted)), {"boston": None, **found}, list(removed))
+    return markdown(("main", "b" * 40), ("a" * 40, list(uncommitted)), {"toy_plain": None, **found}, list(removed))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_the_first_sentence_tells_projects_that_are_new_not_run_or_only_measured
 def test_an_amount_is_told_with_its_unit() -> None:
     metrics = {"mae": {"value": 2504.4, "low": 2343.0, "high": 2715.0}, "r2": {"value": 0.7, "low": None, "high": None}}
     cars = change(
-        project=load_project("carvision"), before=side(metrics=metrics), after=side(metrics=metrics), kinds=["metrics"]
+        project=load_project("toy_price"), before=side(metrics=metrics), after=side(metrics=metrics), kinds=["metrics"]
     )
     assert "MAE in USD 2,504 (2,343 to 2,715)" in difference(cars)
     assert "| **MAE in USD** | 2,504 (2,343 to 2,715) | 2,504 (2,343 to 2,715) | 0 |\n" in written(cars)
@@ -125,7 +125,7 @@ def test_an_amount_is_told_with_its_unit() -> None:
 
 def test_the_gate_is_told_rule_by_rule_or_why_it_has_no_verdict() -> None:
     decision = Decision(False, RULES, "Refused.")
-    champion = tags.Version("telecom", "v1.0.0", "c" * 40)
+    champion = tags.Version("toy", "v1.0.0", "c" * 40)
     refused = change(gate=Proposal(decision, champion, None, {}, "v1.1.0", {}))
     assert verdict(refused) == "The gate would refuse it: comparison"
     text = written(refused)
@@ -142,13 +142,13 @@ def test_the_gate_is_told_rule_by_rule_or_why_it_has_no_verdict() -> None:
 def test_conclusions_come_first_and_what_did_not_change_takes_one_line() -> None:
     text = written(change(), removed=("old|one",), uncommitted=("params.yaml",))
     assert (
-        text.index("- **telecom** is better")
+        text.index("- **toy** is better")
         < text.index("- `old|one` is no longer there.")
-        < text.index("- Unchanged: boston.\n")
+        < text.index("- Unchanged: toy_plain.\n")
     )
     assert text.index("- Unchanged") < text.index("## ")
     assert "`aaaaaaaaaaaa` compared with `main` (`bbbbbbbbbbbb`). Not committed: `params.yaml`." in text
-    assert text.count("boston") == 1
+    assert text.count("toy_plain") == 1
 
 
 def test_no_difference_is_said_in_one_sentence() -> None:
@@ -159,9 +159,9 @@ def test_no_difference_is_said_in_one_sentence() -> None:
 
 def test_simulated_data_and_outdated_stages_are_pointed_out() -> None:
     assert "Simulated" not in written(change())
-    simulated = change(after=side(data={"simulated": True, "sources": []}), outdated=["train@telecom"])
-    assert "\n\n> **Simulated data** (telecom):" in written(simulated)
-    assert "**Out of date: `train@telecom`.**" in written(simulated)
+    simulated = change(after=side(data={"simulated": True, "sources": []}), outdated=["train@toy"])
+    assert "\n\n> **Simulated data** (toy):" in written(simulated)
+    assert "**Out of date: `train@toy`.**" in written(simulated)
 
 
 def test_values_from_data_are_shown_as_they_are_written() -> None:
@@ -185,54 +185,53 @@ def test_values_from_data_are_shown_as_they_are_written() -> None:
 
 def test_params_are_compared_key_by_key() -> None:
     assert flatten({"a": {"b": 1, "c": {}}, "d": [1, {"e": 2}]}, "x") == {"x.a.b": 1, "x.d": [1, {"e": 2}]}
-    then, now = {"base.seed": 0, "telecom.a": 1, "telecom.b": "x"}, {"base.seed": 1, "telecom.b": "x", "telecom.c": [True]}
+    then, now = {"base.seed": 0, "toy.a": 1, "toy.b": "x"}, {"base.seed": 1, "toy.b": "x", "toy.c": [True]}
     text = written(change(before=side(params=then), after=side(params=now)))
-    assert "| `base.seed` | `0` | `1` |\n| `telecom.a` | `1` | - |\n| `telecom.c` | - | `[true]` |\n" in text
-    assert "telecom.b" not in text
+    assert "| `base.seed` | `0` | `1` |\n| `toy.a` | `1` | - |\n| `toy.c` | - | `[true]` |\n" in text
+    assert "toy.b" not in text
 
 
 def test_what_differs_is_named() -> None:
-    base = side(outs={"models/telecom/a": "1", "data/telecom/raw.parquet": "1", "reports/telecom/x": "1"})
+    base = side(outs={"models/toy/a": "1", "data/toy/raw.parquet": "1", "reports/toy/x": "1"})
 
     def kinds(code: tuple[str, ...] = (), **changes: Any) -> list[str]:
-        return kinds_of_change("telecom", base, replace(base, **changes), list(code))
+        return kinds_of_change("toy", base, replace(base, **changes), list(code))
 
     assert kinds() == []
     assert kinds(params={"base.seed": 1}) == ["parameters"]
     assert kinds(code=("stages/train.py",)) == ["code"]
-    assert kinds(outs=base.outs | {"models/telecom/a": "2"}) == ["model"]
-    assert kinds(outs=base.outs | {"data/telecom/raw.parquet": "2"}) == ["data"]
+    assert kinds(outs=base.outs | {"models/toy/a": "2"}) == ["model"]
+    assert kinds(outs=base.outs | {"data/toy/raw.parquet": "2"}) == ["data"]
     assert kinds(outs={key: value for key, value in base.outs.items() if not key.startswith("reports")}) == ["reports"]
     assert kinds(metrics={"roc_auc": {"value": 0.81, "low": None, "high": None}}) == ["metrics"]
     assert kinds(metrics={"roc_auc": {"value": 0.8, "low": None, "high": None}}) == []
     assert kinds(metrics={}) == []
-    assert kinds(stages={"train@telecom": {"cmd": "other"}}) == ["pipeline"]
-    assert kinds_of_change("telecom", side(params={}), base, []) == ["everything, as it is new"]
+    assert kinds(stages={"train@toy": {"cmd": "other"}}) == ["pipeline"]
+    assert kinds_of_change("toy", side(params={}), base, []) == ["everything, as it is new"]
 
 
 def test_without_evaluation_the_values_in_git_are_shown_without_intervals(workspace: Path) -> None:
-    folder = workspace / "reports" / "telecom"
+    folder = workspace / "reports" / "toy"
     folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text(json.dumps({"telecom": {"roc_auc": 0.8}}))
-    (workspace / "params.yaml").write_text("base: {seed: 0}\ntelecom: {train: {folds: 3}}\n")
-    found = read_snapshot(workspace, "telecom")
-    assert found.params == {"base.seed": 0, "telecom.train.folds": 3}
+    (folder / "metrics.json").write_text(json.dumps({"toy": {"roc_auc": 0.8}}))
+    (workspace / "params.yaml").write_text("base: {seed: 0}\ntoy: {train: {folds: 3}}\n")
+    found = read_snapshot(workspace, "toy")
+    assert found.params == {"base.seed": 0, "toy.train.folds": 3}
     assert found.metrics == {"roc_auc": {"value": 0.8, "low": None, "high": None}}
     text = written(change(before=found))
     assert "| **ROC-AUC** | 0.800 | 0.800 (0.700 to 0.900) | 0.000 |" in text
     assert "It is missing before, as the base's `evaluation.json` is neither in DVC's cache nor on a remote." in text
-    assert read_snapshot(workspace, "boston").params == {}
+    assert read_snapshot(workspace, "toy_plain").params == {}
 
 
 @pytest.fixture
-def known(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The repository, whose sixth project this process knows."""
-    monkeypatch.setattr(stages.projects, "__path__", [*stages.projects.__path__, str(repository / "stages" / "projects")])
-    monkeypatch.delitem(sys.modules, "stages.projects.sixth", raising=False)
-    return repository
+def known(repository: Path) -> Iterator[Path]:
+    """The repository, whose toy this process knows."""
+    with toys.known(repository / "stages" / "projects"):
+        yield repository
 
 
-def change_params(repository: Path, name: str = "sixth") -> None:
+def change_params(repository: Path, name: str = "toy") -> None:
     """Draw more rows and grow more trees for a project."""
     path = repository / "params.yaml"
     document = YAML(typ="safe").load(path)
@@ -242,16 +241,16 @@ def change_params(repository: Path, name: str = "sixth") -> None:
 
 
 def test_the_report_of_a_change_is_as_the_example_shows(known: Path, revisions: tuple[str, str]) -> None:
-    tags.register("sixth", revisions[0], "v1.0.0", "The first.")
-    tags.assign("sixth", "v1.0.0", "prod", "The first.")
+    tags.register("toy", revisions[0], "v1.0.0", "The first.")
+    tags.assign("toy", "v1.0.0", "prod", "The first.")
     change_params(known)
-    run(known, "dvc", "repro", "explain@sixth", "export@sixth")
+    run(known, "dvc", "repro", "explain@toy", "export@toy")
     run(known, "git", "commit", "--quiet", "--all", "--message", "Draw more rows and grow more trees")
-    report.main("sixth@v1.0.0")
+    report.main("toy@v1.0.0")
     text = (known / "report.md").read_text()
     assert masked(text) == GOLDEN.read_text(), f"write this into {GOLDEN} if it reads well:\n{masked(text)}"
-    images = re.findall(r"\]\((report/sixth-\w+\.png)\)", text)
-    assert [Path(image).stem for image in images] == ["sixth-precision_recall", "sixth-calibration", "sixth-confusion"]
+    images = re.findall(r"\]\((report/toy-\w+\.png)\)", text)
+    assert [Path(image).stem for image in images] == ["toy-precision_recall", "toy-calibration", "toy-confusion"]
     assert all((known / image).read_bytes().startswith(b"\x89PNG") for image in images)
     assert run(known, "git", "status", "--porcelain") == ""
 
@@ -268,22 +267,20 @@ def test_a_base_whose_files_are_gone_is_shown_by_what_git_has(known: Path, revis
     shutil.rmtree(known / ".dvc" / "cache")
     report.main(revisions[0])
     text = (known / "report.md").read_text()
-    assert "whether that is more than noise is unknown: models/sixth/" in text
+    assert "whether that is more than noise is unknown: models/toy/" in text
     assert "was not found" in text
     assert re.search(r"\| \*\*ROC-AUC\*\* \| 0\.\d{3} \| 0\.\d{3} \(0\.\d{3} to 0\.\d{3}\) \| [+-]0\.\d{3} \|", text)
-    assert "![sixth: Calibration](report/sixth-calibration.png)" in text
+    assert "![toy: Calibration](report/toy-calibration.png)" in text
 
 
 def test_a_fresh_clone_is_reported_from_what_git_has(known: Path, revisions: tuple[str, str]) -> None:
     for folder in ("data", "models"):
-        shutil.rmtree(known / folder / "sixth")
-    (known / "reports" / "sixth" / "evaluation.json").unlink()
+        shutil.rmtree(known / folder / "toy")
+    (known / "reports" / "toy" / "evaluation.json").unlink()
     report.main(revisions[0])
     text = (known / "report.md").read_text()
-    assert (
-        "whether that is more than noise is unknown: data/sixth/test.parquet is missing. The gate has no verdict: " in text
-    )
-    assert "**Out of date: `ingest@sixth`, " in text
+    assert "whether that is more than noise is unknown: data/toy/test.parquet is missing. The gate has no verdict: " in text
+    assert "**Out of date: `ingest@toy`, " in text
     assert "trained on rows that are not available |" in text
 
 
@@ -299,8 +296,8 @@ def test_a_change_that_was_not_run_is_reported_as_out_of_date(known: Path) -> No
     report.main("HEAD")
     text = (known / "report.md").read_text()
     assert "Not committed: `params.yaml`." in text
-    assert "- **sixth** keeps its model byte for byte." in text
-    assert "Differs in parameters.\n\n**Out of date: `ingest@sixth`, `train@sixth`.**" in text
+    assert "- **toy** keeps its model byte for byte." in text
+    assert "Differs in parameters.\n\n**Out of date: `ingest@toy`, `train@toy`.**" in text
     assert "![" not in text
 
 

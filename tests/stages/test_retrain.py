@@ -1,10 +1,10 @@
-"""The loop on the small sixth project: every outcome, and every place where it can be interrupted."""
+"""The loop on the small toy project: every outcome, and every place where it can be interrupted."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-import stages.projects
 from stages import retrain
 from stages.core.cli import UserError
 from stages.monitoring.retraining import REFUSED
 from stages.promotion import adoption, checkout, ledger, record, tags
 from stages.promotion.git import git
+from tests import toys
 from tests.samples import raw_rows
 
-NAME = "sixth"
+NAME = "toy"
 
 
 def batch(folder: Path, *, upside_down: bool = False, broken: bool = False, seed: int = 5) -> str:
@@ -43,7 +43,7 @@ def state() -> dict[str, Any]:
     keys = ("event", "verdict", "accepted", "version", "hash")  # a reason holds the milliseconds that it took
     tree = git("ls-tree", "-r", "HEAD").splitlines()
     return {
-        "tree": [line for line in tree if not line.endswith(("ledger.jsonl", "reports/sixth/metrics.json"))],
+        "tree": [line for line in tree if not line.endswith(("ledger.jsonl", "reports/toy/metrics.json"))],
         "tags": git("tag", "--list"),
         "left": git("status", "--porcelain"),
         "ledger": [{key: entry.get(key) for key in keys} for entry in ledger.read(NAME)],
@@ -51,11 +51,9 @@ def state() -> dict[str, Any]:
 
 
 @pytest.fixture
-def live(repository: Path, revisions: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def live(repository: Path, revisions: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """The repository with its second model in prod, rules that suit its few rows, and no page, which takes seconds."""
     monkeypatch.setattr("stages.monitoring.evidently.save_html", lambda *arguments: arguments[-1].touch())
-    monkeypatch.setattr(stages.projects, "__path__", [*stages.projects.__path__, str(repository / "stages" / "projects")])
-    monkeypatch.delitem(sys.modules, "stages.projects.sixth", raising=False)
     document = YAML(typ="safe").load(Path("params.yaml"))
     document[NAME]["drift"] = {"retrain_on": ["loss", "pattern"]}  # 2 folds of 240 rows score unlike the model does
     document[NAME]["promote"] = {"margin": 0.9, "fairness_margin": 1.0, "max_ece": 0.9, "latency_ms": 500.0}
@@ -63,7 +61,8 @@ def live(repository: Path, revisions: tuple[str, str], monkeypatch: pytest.Monke
     git("commit", "--quiet", "--all", "--message", "Lenient rules")
     tags.register(NAME, revisions[1], "v1.0.0", "The first.")
     tags.assign(NAME, "v1.0.0", "prod", "The first.")
-    return repository
+    with toys.known(repository / "stages" / "projects"):
+        yield repository
 
 
 def floor(roc_auc: float) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from stages.projects._base import Project
 from stages.summary import main
+from tests.serve.checkout import MODELS
 
 
 def test_the_summary_shows_each_finished_project_with_its_intervals(
@@ -13,6 +14,6 @@ def test_the_summary_shows_each_finished_project_with_its_intervals(
 ) -> None:
     main()
     printed = capsys.readouterr().out
-    assert f"{project.name}: hist_gradient_boosting, " in printed
+    assert f"{project.name}: {MODELS[project.name]['model']}, " in printed
     assert "rows of simulated data" in printed
-    assert len(printed.splitlines()) == 1 + 5 + 2
+    assert len(printed.splitlines()) == 3 * (1 + 5 + 2)

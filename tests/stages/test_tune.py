@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,13 +19,14 @@ from stages.core.cli import UserError
 from stages.core.params import load_block, load_seed
 from stages.modeling.pipeline import RowFeatures, build_model, make_folds
 from stages.modeling.settings import Train
-from stages.projects._base import load_project, project_names
+from stages.projects._base import load_project
 from stages.runtime.identity import outputs
 from stages.tune import main
 from tests.clones import run
-from tests.samples import ROOT, records, write_params
+from tests.samples import records, write_params
+from tests.stages.conftest import copy_dag
 from tests.stages.modeling.test_parallel import cluster
-from tests.stages.test_dag import clone, reproduced  # noqa: F401 - fixtures
+from tests.toys import PYTHONPATH, TOYS
 
 SPACE: dict[str, Any] = {
     "hist_gradient_boosting": {
@@ -40,7 +40,7 @@ SPACE: dict[str, Any] = {
         "random_forest.bootstrap": {"choices": [True, False]},
     },
 }
-SCORING = {"telecom": "roc_auc", "boston": "neg_root_mean_squared_error"}
+SCORING = {"toy": "roc_auc", "toy_plain": "neg_root_mean_squared_error"}
 
 
 def add_space(folder: Path, name: str, space: dict[str, Any]) -> None:
@@ -53,8 +53,8 @@ def add_space(folder: Path, name: str, space: dict[str, Any]) -> None:
 def prepare(folder: Path, name: str, space: dict[str, Any] = SPACE, **train: Any) -> None:
     """Rows to train on, and none to test on, with a space to tune in."""
     members = {"random_forest": 1, "hist_gradient_boosting": 1}
-    write_params(folder, *project_names(), train={"voting": {"members": members}, **train})
-    shutil.copy(ROOT / "dvc.yaml", folder)
+    write_params(folder, *TOYS, train={"voting": {"members": members}, **train})
+    copy_dag(folder)
     add_space(folder, name, space)
     (folder / "data" / name).mkdir(parents=True, exist_ok=True)
     records(name, 150).to_parquet(folder / "data" / name / "train.parquet")
@@ -78,7 +78,7 @@ def scored(name: str, estimator: str) -> float:
     return float(score if project.task == "classification" else -score)
 
 
-@pytest.mark.parametrize(("name", "estimator"), [("boston", "hist_gradient_boosting"), ("telecom", "voting")])
+@pytest.mark.parametrize(("name", "estimator"), [("toy_plain", "hist_gradient_boosting"), ("toy", "voting")])
 def test_the_best_settings_found_are_written_down_and_score_as_they_were_scored(
     workspace: Path, capsys: pytest.CaptureFixture[str], name: str, estimator: str
 ) -> None:
@@ -90,7 +90,7 @@ def test_the_best_settings_found_are_written_down_and_score_as_they_were_scored(
     assert len(others) == 9
     assert first[1] == pytest.approx(before, rel=1e-12)
     scores = [score for _, score, _ in (first, *others) if score is not None]
-    assert after == pytest.approx(max(scores) if name == "telecom" else min(scores), rel=1e-12)
+    assert after == pytest.approx(max(scores) if name == "toy" else min(scores), rel=1e-12)
     assert after != before
     printed = capsys.readouterr().out
     assert f"{before:.5g}" in printed
@@ -108,42 +108,40 @@ def test_neither_the_number_of_jobs_nor_a_dask_cluster_changes_a_result(
                 monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)
             folder = workspace / jobs
             folder.mkdir()
-            prepare(folder, "telecom")
-            done = tune(
-                folder, "telecom", "--trials", "6", *(("--jobs", jobs) if jobs != "dask" else ()), hash_seed=len(jobs)
-            )
-            results.append(((folder / "params.yaml").read_text(), tried(folder, "telecom"), done.stdout))
+            prepare(folder, "toy")
+            done = tune(folder, "toy", "--trials", "6", *(("--jobs", jobs) if jobs != "dask" else ()), hash_seed=len(jobs))
+            results.append(((folder / "params.yaml").read_text(), tried(folder, "toy"), done.stdout))
     assert results[0] == results[1] == results[2]
 
 
 def test_settings_that_nothing_beats_stay_as_they_are(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    prepare(workspace, "boston", {"hist_gradient_boosting": {"max_iter": {"low": 1, "high": 2}}})
+    prepare(workspace, "toy_plain", {"hist_gradient_boosting": {"max_iter": {"low": 1, "high": 2}}})
     text = Path("params.yaml").read_text()
-    main("boston", trials=4)
+    main("toy_plain", trials=4)
     assert Path("params.yaml").read_text() == text
     assert "none of 4 trials is better" in capsys.readouterr().out
 
 
 def test_other_data_and_another_space_begin_another_study_and_a_better_start_does_not(workspace: Path) -> None:
-    prepare(workspace, "boston")
+    prepare(workspace, "toy_plain")
     text = Path("params.yaml").read_text()
     for trials in (5, 9):
-        main("boston", trials=trials)
+        main("toy_plain", trials=trials)
     assert Path("params.yaml").read_text() != text
-    assert [len(study) for study in tried(workspace, "boston")] == [9]
-    records("boston", 120).to_parquet("data/boston/train.parquet")
-    main("boston", trials=2)
-    add_space(workspace, "boston", {"hist_gradient_boosting": {"max_iter": {"low": 5, "high": 41}}})
-    main("boston", trials=3)
-    main("boston", trials=3)
-    assert [len(study) for study in tried(workspace, "boston")] == [9, 2, 3]
+    assert [len(study) for study in tried(workspace, "toy_plain")] == [9]
+    records("toy_plain", 120).to_parquet("data/toy_plain/train.parquet")
+    main("toy_plain", trials=2)
+    add_space(workspace, "toy_plain", {"hist_gradient_boosting": {"max_iter": {"low": 5, "high": 41}}})
+    main("toy_plain", trials=3)
+    main("toy_plain", trials=3)
+    assert [len(study) for study in tried(workspace, "toy_plain")] == [9, 2, 3]
 
 
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [
-        ({"model": "best"}, {}, r"no telecom\.tune\.best: .* --model: hist_gradient_boosting, voting"),
-        ({}, {"model": "random_forest"}, r"no telecom\.tune\.random_forest"),
+        ({"model": "best"}, {}, r"no toy\.tune\.best: .* --model: hist_gradient_boosting, voting"),
+        ({}, {"model": "random_forest"}, r"no toy\.tune\.random_forest"),
         ({"space": {}}, {}, "--model: none yet"),
         ({"space": {"voting": {"members.ridge": {"low": 1, "high": 2}}}}, {"model": "voting"}, "ridge does no class"),
         ({"space": {"hist_gradient_boosting": {"max_iter": {"low": -1, "high": 2}}}}, {}, "'max_iter' parameter"),
@@ -151,27 +149,27 @@ def test_other_data_and_another_space_begin_another_study_and_a_better_start_doe
             {"space": {"voting": {f"members.{key}": {"low": 0, "high": 1} for key in ("random_forest", "extra_trees")}},
              "voting": {"members": {"random_forest": 1}}},
             {"model": "voting"},
-            r"voting cannot be fitted everywhere in telecom\.tune\.voting: Weights sum to zero",
+            r"voting cannot be fitted everywhere in toy\.tune\.voting: Weights sum to zero",
         ),
     ],
 )  # fmt: skip
 def test_a_search_that_cannot_be_is_one_clear_sentence(
     workspace: Path, change: dict[str, Any], arguments: dict[str, Any], message: str
 ) -> None:
-    prepare(workspace, "telecom", **change)
+    prepare(workspace, "toy", **change)
     with pytest.raises(UserError, match=message):
-        main("telecom", trials=40, **arguments)
+        main("toy", trials=40, **arguments)
 
 
 def test_without_training_rows_it_says_how_to_get_them(workspace: Path) -> None:
-    prepare(workspace, "telecom")
-    Path("data/telecom/train.parquet").unlink()
-    with pytest.raises(UserError, match="dvc repro prepare@telecom"):
-        main("telecom")
+    prepare(workspace, "toy")
+    Path("data/toy/train.parquet").unlink()
+    with pytest.raises(UserError, match="dvc repro prepare@toy"):
+        main("toy")
 
 
 def environment(hash_seed: int = 0) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": str(hash_seed)}
+    return {**os.environ, "PYTHONPATH": PYTHONPATH, "PYTHONHASHSEED": str(hash_seed)}
 
 
 def tune(folder: Path, *arguments: str, hash_seed: int = 0) -> subprocess.CompletedProcess[str]:
@@ -180,26 +178,26 @@ def tune(folder: Path, *arguments: str, hash_seed: int = 0) -> subprocess.Comple
 
 
 def test_after_ctrl_c_the_same_command_ends_as_if_nothing_had_been(workspace: Path) -> None:
-    command = [sys.executable, "-m", "stages.tune", "telecom", "--trials", "5000"]
+    command = [sys.executable, "-m", "stages.tune", "toy", "--trials", "5000"]
     folders = workspace / "interrupted", workspace / "whole"
     for folder in folders:
         folder.mkdir()
-        prepare(folder, "telecom")
+        prepare(folder, "toy")
     process = subprocess.Popen(
         command, cwd=folders[0], env=environment(), stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
     )
     try:
-        wait_for_trials(folders[0], "telecom", 3)
+        wait_for_trials(folders[0], "toy", 3)
         process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-    done = len(tried(folders[0], "telecom")[0])
+    done = len(tried(folders[0], "toy")[0])
     assert process.returncode == 130, said
     assert f"interrupted with {done} of 5000 trials done; the same command resumes" in said
     for folder in folders:
-        tune(folder, "telecom", "--trials", str(done + 6))
-    interrupted, whole = (((folder / "params.yaml").read_text(), tried(folder, "telecom")) for folder in folders)
+        tune(folder, "toy", "--trials", str(done + 6))
+    interrupted, whole = (((folder / "params.yaml").read_text(), tried(folder, "toy")) for folder in folders)
     assert interrupted == whole
     assert len(whole[1][0]) == done + 6
 
@@ -221,13 +219,13 @@ def wait_for_trials(folder: Path, name: str, count: int) -> None:
     raise AssertionError("no trials came")
 
 
-def test_better_trials_become_experiments_and_the_workspace_stays_as_it_was(clone: Path) -> None:  # noqa: F811
+def test_better_trials_become_experiments_and_the_workspace_stays_as_it_was(clone: Path) -> None:
     start = {"max_iter": 2, "max_leaf_nodes": 4}
     space = {"max_iter": {"low": 30, "high": 60}, "l2_regularization": {"low": 0.1, "high": 9}}
     yaml = YAML(typ="safe")
     params = yaml.load(clone / "params.yaml")
-    params["sixth"]["train"]["hist_gradient_boosting"] = start
-    params["sixth"]["tune"] = {"hist_gradient_boosting": space}
+    params["toy"]["train"]["hist_gradient_boosting"] = start
+    params["toy"]["tune"] = {"hist_gradient_boosting": space}
     yaml.dump(params, clone / "params.yaml")
     run(clone, "git", "commit", "--quiet", "--all", "--message", "Begin badly")
     with (clone / "dvc.yaml").open("a") as file:
@@ -236,20 +234,20 @@ def test_better_trials_become_experiments_and_the_workspace_stays_as_it_was(clon
     (clone / ".dvcignore").write_text("# changed\n")
     (clone / "notes.txt").write_text("untracked\n")
     before = run(clone, "git", "status", "--porcelain").splitlines()
-    command = ("python", "-m", "stages.tune", "sixth", "--trials", "2")
+    command = ("python", "-m", "stages.tune", "toy", "--trials", "2")
     assert "no DVC experiments" not in run(clone, *command)
     assert set(run(clone, "git", "status", "--porcelain").splitlines()) == {*before, " M params.yaml"}
-    ((_, (values, score, _)),) = tried(clone, "sixth")
+    ((_, (values, score, _)),) = tried(clone, "toy")
     (name,) = run(clone, "dvc", "exp", "list", "--name-only").split()
-    assert re.fullmatch(r"tune-sixth-[0-9a-f]{6}-1", name)
+    assert re.fullmatch(r"tune-toy-[0-9a-f]{6}-1", name)
     (revision,) = run(clone, "git", "for-each-ref", "--format=%(objectname)", "refs/exps").split()
-    train = yaml.load(run(clone, "git", "show", f"{revision}:params.yaml"))["sixth"]["train"]
+    train = yaml.load(run(clone, "git", "show", f"{revision}:params.yaml"))["toy"]["train"]
     assert train["hist_gradient_boosting"] == {**start, **values}
-    digest = outputs(run(clone, "git", "show", f"{revision}:dvc.lock").encode())["reports/sixth/leaderboard.json"]
+    digest = outputs(run(clone, "git", "show", f"{revision}:dvc.lock").encode())["reports/toy/leaderboard.json"]
     board = json.loads((clone / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]).read_text())
     means = {row["candidate"]: row["metrics"]["roc_auc"]["mean"] for row in board}
     assert means["hist_gradient_boosting"] == pytest.approx(score, rel=1e-12)
     run(clone, "git", "checkout", "params.yaml")
-    (clone / "reports" / "sixth" / "tune.db").unlink()
+    (clone / "reports" / "toy" / "tune.db").unlink()
     assert "no DVC experiments" not in run(clone, *command), "tuned again, it is the same experiment"
     assert run(clone, "git", "for-each-ref", "--format=%(objectname)", "refs/exps").split() == [revision]

@@ -17,6 +17,8 @@ from ruamel.yaml import YAML
 from stages.projects._base import project_names
 from tests.samples import ROOT, STAGES
 
+REAL_PROJECTS = True
+
 PATHS = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
 TEXTS = {path.name: path.read_text() for path in PATHS}
 WORKFLOWS: dict[str, dict[str, Any]] = {name: YAML(typ="safe").load(text) for name, text in TEXTS.items()}

@@ -120,22 +120,22 @@ def test_the_target_is_no_input(client: Client, project: Project) -> None:
 
 
 def test_all_wrong_rows_of_a_batch_are_named_and_none_is_logged(client: Client) -> None:
-    before = logged(client, "bankchurn")
-    good = example("bankchurn")
-    rows = [good, {**good, "Age": 7}, good, {**good, "Gender": "X", "Balance": -1}]
-    problem = check_problem(client.post("/v1/bankchurn/predict/batch", json={"rows": rows}), 422)
-    assert [(error["row"], error["field"]) for error in problem["errors"]] == [(1, "Age"), (3, "Gender"), (3, "Balance")]
-    assert logged(client, "bankchurn") == before
+    before = logged(client, "toy")
+    good = example("toy")
+    rows = [good, {**good, "distance": 7}, good, {**good, "carrier": "X", "value": -1}]
+    problem = check_problem(client.post("/v1/toy/predict/batch", json={"rows": rows}), 422)
+    assert [(error["row"], error["field"]) for error in problem["errors"]] == [(1, "distance"), (3, "carrier"), (3, "value")]
+    assert logged(client, "toy") == before
 
 
 @pytest.mark.parametrize("rows", [0, 1_001])
 def test_a_batch_of_no_rows_or_too_many_is_refused(client: Client, rows: int) -> None:
-    response = client.post("/v1/telecom/predict/batch", json={"rows": [example("telecom")] * rows})
+    response = client.post("/v1/toy_plain/predict/batch", json={"rows": [example("toy_plain")] * rows})
     assert [error["field"] for error in check_problem(response, 422)["errors"]] == ["rows"]
 
 
 def test_the_largest_batch_is_answered(client: Client) -> None:
-    response = client.post("/v1/telecom/predict/batch", json={"rows": [example("telecom")] * 1_000})
+    response = client.post("/v1/toy_plain/predict/batch", json={"rows": [example("toy_plain")] * 1_000})
     assert len(response.json()["predictions"]) == 1_000
 
 
@@ -152,7 +152,7 @@ def test_a_text_of_many_megabytes_is_refused(client: Client, project: Project) -
 
 @pytest.mark.parametrize("path", ["predict", "predict/batch", "explain", "feedback"])
 def test_a_body_of_20_megabytes_is_refused(client: Client, path: str) -> None:
-    check_problem(post(client, f"/v1/boston/{path}", b"[" + b"1," * 10_000_000 + b"1]"), 413)
+    check_problem(post(client, f"/v1/toy_plain/{path}", b"[" + b"1," * 10_000_000 + b"1]"), 413)
 
 
 @pytest.mark.parametrize("path", ["predict", "predict/batch", "explain", "feedback"])
@@ -161,31 +161,35 @@ def test_a_body_of_20_megabytes_is_refused(client: Client, path: str) -> None:
     [
         b"", b" ", b"null", b"7", b'"text"', b"[]", b"[[]]", b"{", b"}", b"{}{}", b"not json", b"<row/>", b"a=1&b=2",
         b"\x00",
-        b"\xff\xfe{}", b'{"CRIM": "\xff"}', b'{"prediction_id": "\xff", "outcome": 1}', b"\xef\xbb\xbf{}", b"'{}'", b"{,}",
+        b"\xff\xfe{}", b'{"crime": "\xff"}', b'{"prediction_id": "\xff", "outcome": 1}', b"\xef\xbb\xbf{}", b"'{}'", b"{,}",
         b'{"a": 01}', b"{'a': 1}", b"// x", b"[" * 100_000, b'{"a":' * 100_000, b'{"rows":' + b"[" * 100_000,
-        b"[" * 100_000 + b"]" * 100_000, b"9" * 100_000, b'{"rows": [{"RM": ' + b"[" * 100_000 + b"]" * 100_000 + b"}]}",
+        b"[" * 100_000 + b"]" * 100_000, b"9" * 100_000, b'{"rows": [{"rooms": ' + b"[" * 100_000 + b"]" * 100_000 + b"}]}",
     ],
     ids=range(29),
 )  # fmt: skip
 def test_a_body_that_is_no_row_is_refused(client: Client, path: str, content: bytes) -> None:
-    check_problem(post(client, f"/v1/boston/{path}", content), 400, 422)
+    check_problem(post(client, f"/v1/toy_plain/{path}", content), 400, 422)
 
 
 @pytest.mark.parametrize("path", ["predict", "explain", "feedback"])
 def test_text_that_is_no_utf8_is_refused(client: Client, path: str) -> None:
-    content = json.dumps({**example("realestate"), "city": "@"}).encode()
+    content = json.dumps({**example("toy_price"), "builder": "@"}).encode()
     content = content if path != "feedback" else b'{"prediction_id": "@", "outcome": 1}'
-    check_problem(post(client, f"/v1/realestate/{path}", content.replace(b'"@"', b'"\xff"')), 400)
+    check_problem(post(client, f"/v1/toy_price/{path}", content.replace(b'"@"', b'"\xff"')), 400)
 
 
 def test_of_a_field_given_twice_the_last_counts(client: Client) -> None:
-    content = json.dumps(example("boston"))
+    content = json.dumps(example("toy_plain"))
     answers = [
-        post(client, "/v1/boston/predict", body).json()["prediction"]
-        for body in (content, content.replace('"RM": 6.21', '"RM": 9, "RM": 6.21'), content.replace('"RM": 6.21', '"RM": 9'))
+        post(client, "/v1/toy_plain/predict", body).json()["prediction"]
+        for body in (
+            content,
+            content.replace('"rooms": 6.21', '"rooms": 9, "rooms": 6.21'),
+            content.replace('"rooms": 6.21', '"rooms": 9'),
+        )
     ]
     assert answers[0] == answers[1] != answers[2]
-    check_problem(post(client, "/v1/boston/predict", content[:-1] + ', "RM": 0}'), 422)
+    check_problem(post(client, "/v1/toy_plain/predict", content[:-1] + ', "rooms": 0}'), 422)
 
 
 @pytest.mark.parametrize(
@@ -194,20 +198,20 @@ def test_of_a_field_given_twice_the_last_counts(client: Client) -> None:
 @pytest.mark.parametrize("path", ["predict", "predict/batch", "explain", "feedback"])
 def test_another_content_type_is_refused(client: Client, path: str, content_type: str) -> None:
     headers = {"Content-Type": content_type.encode("latin-1")}
-    response = client.post(f"/v1/boston/{path}", content=json.dumps(example("boston")), headers=headers)  # type: ignore[arg-type]
+    response = client.post(f"/v1/toy_plain/{path}", content=json.dumps(example("toy_plain")), headers=headers)  # type: ignore[arg-type]
     check_problem(response, 415)
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
 def test_json_is_taken_however_its_type_is_spelt(client: Client, content_type: str) -> None:
     response = client.post(
-        "/v1/boston/predict", content=json.dumps(example("boston")), headers={"Content-Type": content_type}
+        "/v1/toy_plain/predict", content=json.dumps(example("toy_plain")), headers={"Content-Type": content_type}
     )
     assert response.status_code == 200
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/nowhere/predict", "/v1/nowhere", "/v1", "/nowhere", "/v1/boston/nowhere", "/v1//predict"]
+    "path", ["/v1/nowhere/predict", "/v1/nowhere", "/v1", "/nowhere", "/v1/toy_plain/nowhere", "/v1//predict"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_what_is_not_there_is_not_found(client: Client, path: str, method: str) -> None:
@@ -218,11 +222,11 @@ def test_what_is_not_there_is_not_found(client: Client, path: str, method: str) 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("GET", "/v1/boston/predict", "POST"),
-        ("PUT", "/v1/boston/predict", "POST"),
-        ("PATCH", "/v1/boston/feedback", "POST"),
-        ("POST", "/v1/boston", "GET"),
-        ("DELETE", "/v1/boston/card", "GET"),
+        ("GET", "/v1/toy_plain/predict", "POST"),
+        ("PUT", "/v1/toy_plain/predict", "POST"),
+        ("PATCH", "/v1/toy_plain/feedback", "POST"),
+        ("POST", "/v1/toy_plain", "GET"),
+        ("DELETE", "/v1/toy_plain/card", "GET"),
         ("POST", "/health", "GET"),
         ("GET", "/v1/reload", "POST"),
         ("PUT", "/v1/predictions/7", "GET"),
@@ -239,7 +243,7 @@ def break_scoring(client: Client) -> None:
     def fail(*_: Any) -> Any:
         raise ZeroDivisionError(f"a secret of the server {MARKER}")
 
-    client.app.state.service.active["bankchurn"].score_all = fail
+    client.app.state.service.active["toy"].score_all = fail
 
 
 def test_a_fault_of_the_server_is_told_to_its_log_and_not_to_the_client(
@@ -247,7 +251,7 @@ def test_a_fault_of_the_server_is_told_to_its_log_and_not_to_the_client(
 ) -> None:
     client = serve()
     break_scoring(client)
-    response = client.post("/v1/bankchurn/predict", json=example("bankchurn"), headers={"X-Request-ID": "lookmeup"})
+    response = client.post("/v1/toy/predict", json=example("toy"), headers={"X-Request-ID": "lookmeup"})
     check_problem(response, 500)
     assert MARKER not in response.text
     assert "ZeroDivisionError" not in response.text
@@ -257,25 +261,25 @@ def test_a_fault_of_the_server_is_told_to_its_log_and_not_to_the_client(
     assert line["request_id"] == "lookmeup"
     assert line["level"] == "error"
     assert "ZeroDivisionError" in line["trace"]
-    assert client.post("/v1/bankchurn/predict/batch", json={"rows": [example("bankchurn")]}).status_code == 500
+    assert client.post("/v1/toy/predict/batch", json={"rows": [example("toy")]}).status_code == 500
     assert client.get("/health").status_code == 200
 
 
 def test_no_body_ever_reaches_the_logs(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
-    client = serve(projects=["bankchurn", "realestate"])
-    row = {**example("realestate"), "city": MARKER}
-    assert client.post("/v1/realestate/predict", json=row).status_code == 200
-    assert client.post("/v1/realestate/explain", json=row).status_code == 200
-    client.post("/v1/realestate/predict", json={**row, "bed": MARKER, MARKER: 1})
-    client.post("/v1/realestate/predict/batch", json={"rows": [row, {MARKER: MARKER}]})
-    client.post("/v1/realestate/predict", content=f"{{{MARKER}".encode(), headers=JSON)
-    client.post("/v1/realestate/feedback", json={"prediction_id": MARKER, "outcome": 1})
+    client = serve(projects=["toy", "toy_price"])
+    row = {**example("toy_price"), "builder": MARKER}
+    assert client.post("/v1/toy_price/predict", json=row).status_code == 200
+    assert client.post("/v1/toy_price/explain", json=row).status_code == 200
+    client.post("/v1/toy_price/predict", json={**row, "cabins": MARKER, MARKER: 1})
+    client.post("/v1/toy_price/predict/batch", json={"rows": [row, {MARKER: MARKER}]})
+    client.post("/v1/toy_price/predict", content=f"{{{MARKER}".encode(), headers=JSON)
+    client.post("/v1/toy_price/feedback", json={"prediction_id": MARKER, "outcome": 1})
 
     def fail(*_: Any) -> Any:
         raise RuntimeError("broken")
 
-    client.app.state.service.active["realestate"].score_all = fail
-    assert client.post("/v1/realestate/predict", json=row).status_code == 500
+    client.app.state.service.active["toy_price"].score_all = fail
+    assert client.post("/v1/toy_price/predict", json=row).status_code == 500
     output = capsys.readouterr()
     assert MARKER not in output.out + output.err
     for line in output.err.splitlines():
@@ -284,7 +288,7 @@ def test_no_body_ever_reaches_the_logs(serve: Serve, capsys: pytest.CaptureFixtu
 
 
 def test_problems_of_the_projects_that_are_not_served_are_not_found(serve: Serve) -> None:
-    client = serve(projects=["boston"])
-    check_problem(client.post("/v1/bankchurn/predict", json=example("bankchurn")), 404)
-    assert [entry["name"] for entry in client.get("/v1/projects").json()] == ["boston"]
-    assert load_project("boston").title == client.get("/v1/boston").json()["title"]
+    client = serve(projects=["toy_plain"])
+    check_problem(client.post("/v1/toy/predict", json=example("toy")), 404)
+    assert [entry["name"] for entry in client.get("/v1/projects").json()] == ["toy_plain"]
+    assert load_project("toy_plain").title == client.get("/v1/toy_plain").json()["title"]

@@ -6,61 +6,72 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+from litestar.testing import TestClient
 
 from serve.api.middleware import HEADERS
 from serve.api.problems import ProblemError
 from serve.api.protection import TRACKED, RateLimiter, digest, known_key
+from serve.app import create_app
 from serve.settings import Settings
-from tests.serve.checkout import example
+from tests.serve.checkout import example, settings
 from tests.serve.conftest import Client, Serve
 
 KEY, OTHER = "a-long-random-key", "another-long-random-key"
 PROTECTED = [
     ("GET", "/v1/projects"),
-    ("GET", "/v1/bankchurn"),
-    ("GET", "/v1/bankchurn/card"),
-    ("GET", "/v1/bankchurn/predictions"),
+    ("GET", "/v1/toy"),
+    ("GET", "/v1/toy/card"),
+    ("GET", "/v1/toy/predictions"),
     ("GET", "/v1/predictions/7"),
-    ("POST", "/v1/bankchurn/predict"),
-    ("POST", "/v1/bankchurn/predict/batch"),
-    ("POST", "/v1/bankchurn/explain"),
-    ("POST", "/v1/bankchurn/feedback"),
-    ("POST", "/v1/bankchurn/reload"),
+    ("POST", "/v1/toy/predict"),
+    ("POST", "/v1/toy/predict/batch"),
+    ("POST", "/v1/toy/explain"),
+    ("POST", "/v1/toy/feedback"),
+    ("POST", "/v1/toy/reload"),
     ("POST", "/v1/reload"),
     ("DELETE", "/v1/predictions/7"),
 ]
 OPEN = ["/health", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/start.js"]
 
 
-@pytest.mark.parametrize(("method", "path"), PROTECTED)
+@pytest.fixture(scope="module")
+def guarded(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of a server that asks for a key."""
+    chosen = settings(checkout, tmp_path_factory.mktemp("log"), api_keys=[digest(KEY)], admin_token="letmein")
+    with TestClient(create_app(chosen), raise_server_exceptions=False) as opened:
+        yield opened
+
+
 @pytest.mark.parametrize("key", [None, "", "wrong", KEY.upper(), digest(KEY), "é"])
-def test_without_a_valid_key_everything_under_v1_is_closed(serve: Serve, method: str, path: str, key: str | None) -> None:
-    client = serve(api_keys=[digest(KEY)])
+def test_without_a_valid_key_everything_under_v1_is_closed(guarded: Client, key: str | None) -> None:
     headers = {} if key is None else {"X-API-Key": key.encode()}
-    response = client.request(method, path, headers=headers)  # type: ignore[arg-type]
-    assert response.status_code == 401
-    assert response.headers["content-type"] == "application/problem+json"
-    assert response.headers["www-authenticate"].startswith("ApiKey")
+    for method, path in PROTECTED:
+        response = guarded.request(method, path, headers=headers)  # type: ignore[arg-type]
+        assert response.status_code == 401, (method, path)
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.headers["www-authenticate"].startswith("ApiKey")
 
 
 def test_each_of_the_configured_keys_opens(serve: Serve) -> None:
     client = serve(api_keys=[digest(KEY), digest(OTHER).upper()])
     for key in (KEY, OTHER):
-        response = client.post("/v1/bankchurn/predict", json=example("bankchurn"), headers={"X-API-Key": key})
+        response = client.post("/v1/toy/predict", json=example("toy"), headers={"X-API-Key": key})
         assert response.status_code == 200
 
 
 @pytest.mark.parametrize("path", OPEN)
-def test_what_watches_the_server_needs_no_key(serve: Serve, path: str) -> None:
-    assert serve(api_keys=[digest(KEY)]).get(path).status_code == 200
+def test_what_watches_the_server_needs_no_key(guarded: Client, path: str) -> None:
+    assert guarded.get(path).status_code == 200
 
 
-def test_a_key_does_not_stand_for_the_admin_token(serve: Serve) -> None:
-    client = serve(api_keys=[digest(KEY)])
+def test_a_key_does_not_stand_for_the_admin_token(guarded: Client) -> None:
+    client = guarded
     assert client.post("/v1/reload", headers={"X-API-Key": KEY}).status_code == 401
     assert client.post("/v1/reload", headers={"Authorization": "Bearer letmein"}).status_code == 401
     both = {"X-API-Key": KEY, "Authorization": "Bearer letmein"}
@@ -110,13 +121,13 @@ def test_the_limiter_remembers_a_bounded_number_of_callers() -> None:
 
 
 def statuses(client: Client, count: int, **headers: str) -> list[int]:
-    return [client.get("/v1/bankchurn", headers=headers).status_code for _ in range(count)]
+    return [client.get("/v1/toy", headers=headers).status_code for _ in range(count)]
 
 
 def test_more_requests_than_allowed_get_429_and_when_to_come_back(serve: Serve) -> None:
     client = serve(rate_limit=3)
     assert statuses(client, 4) == [200, 200, 200, 429]
-    response = client.get("/v1/bankchurn")
+    response = client.get("/v1/toy")
     assert response.headers["content-type"] == "application/problem+json"
     assert 1 <= int(response.headers["retry-after"]) <= 20
     assert client.get("/health").status_code == 200
@@ -147,17 +158,17 @@ def test_a_forwarded_address_is_believed_from_a_trusted_proxy(serve: Serve) -> N
 
 def test_pages_of_other_origins_may_call_only_when_listed(serve: Serve) -> None:
     origin = {"Origin": "https://listed.example"}
-    assert "access-control-allow-origin" not in serve().get("/v1/bankchurn", headers=origin).headers
+    assert "access-control-allow-origin" not in serve().get("/v1/toy", headers=origin).headers
     client = serve(cors_origins=["https://listed.example"])
-    allowed = client.get("/v1/bankchurn", headers=origin)
+    allowed = client.get("/v1/toy", headers=origin)
     assert allowed.headers["access-control-allow-origin"] == "https://listed.example"
     stranger = {"Origin": "https://other.example"}
-    assert "access-control-allow-origin" not in client.get("/v1/bankchurn", headers=stranger).headers
+    assert "access-control-allow-origin" not in client.get("/v1/toy", headers=stranger).headers
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
-    preflight = client.options("/v1/bankchurn/predict", headers=origin | asked)
+    preflight = client.options("/v1/toy/predict", headers=origin | asked)
     assert preflight.status_code in (200, 204)
     assert preflight.headers["access-control-allow-origin"] == "https://listed.example"
-    assert "access-control-allow-origin" not in client.options("/v1/bankchurn/predict", headers=stranger | asked).headers
+    assert "access-control-allow-origin" not in client.options("/v1/toy/predict", headers=stranger | asked).headers
 
 
 def check_headers(response: Any, status: int) -> None:
@@ -176,15 +187,15 @@ def test_every_answer_has_the_security_headers_and_a_request_id(serve: Serve) ->
     check_headers(client.get("/nowhere"), 404)
     check_headers(client.get("/docs/files/nothing.js"), 404)
     check_headers(client.put("/health"), 405)
-    check_headers(client.post("/v1/bankchurn/predict", json={}), 422)
-    check_headers(client.post("/v1/bankchurn/predict", json={"x": "x" * 3_000}), 413)
-    check_headers(client.post("/v1/bankchurn/predict", content=b"", headers={"Content-Type": "x"}), 415)
-    check_headers(client.get("/v1/bankchurn/predictions?limit=x"), 422)
-    del client.app.state.service.active["bankchurn"]
-    check_headers(client.post("/v1/bankchurn/predict", json=example("bankchurn")), 503)
-    client.app.state.service.active["bankchurn"] = None
+    check_headers(client.post("/v1/toy/predict", json={}), 422)
+    check_headers(client.post("/v1/toy/predict", json={"x": "x" * 3_000}), 413)
+    check_headers(client.post("/v1/toy/predict", content=b"", headers={"Content-Type": "x"}), 415)
+    check_headers(client.get("/v1/toy/predictions?limit=x"), 422)
+    del client.app.state.service.active["toy"]
+    check_headers(client.post("/v1/toy/predict", json=example("toy")), 503)
+    client.app.state.service.active["toy"] = None
     client.app.state.service.answerer = None
-    check_headers(client.post("/v1/bankchurn/predict", json=example("bankchurn")), 500)
+    check_headers(client.post("/v1/toy/predict", json=example("toy")), 500)
 
 
 @pytest.mark.parametrize("path", ["/health", "/nowhere"])
@@ -201,7 +212,7 @@ def test_a_request_id_is_taken_over_when_it_is_harmless(client: Client, path: st
 def test_more_requests_than_can_be_worked_on_are_refused_and_later_ones_served(serve: Serve) -> None:
     client = serve(max_requests=2)
     service = client.app.state.service
-    original, hold = service.active["bankchurn"], threading.Event()
+    original, hold = service.active["toy"], threading.Event()
 
     class Slow:
         model = original.model
@@ -211,12 +222,12 @@ def test_more_requests_than_can_be_worked_on_are_refused_and_later_ones_served(s
             hold.wait(10)
             return original.score_all(*arguments)
 
-    service.active["bankchurn"] = Slow()
-    body = {"rows": [example("bankchurn")]}
+    service.active["toy"] = Slow()
+    body = {"rows": [example("toy")]}
     with ThreadPoolExecutor(8) as pool:
-        waiting = [pool.submit(client.post, "/v1/bankchurn/predict/batch", json=body) for _ in range(2)]
+        waiting = [pool.submit(client.post, "/v1/toy/predict/batch", json=body) for _ in range(2)]
         time.sleep(0.3)
-        refused = client.post("/v1/bankchurn/predict", json=example("bankchurn"))
+        refused = client.post("/v1/toy/predict", json=example("toy"))
         watched = client.get("/health")
         hold.set()
         assert [future.result().status_code for future in waiting] == [200, 200]
@@ -224,16 +235,16 @@ def test_more_requests_than_can_be_worked_on_are_refused_and_later_ones_served(s
     assert refused.headers["retry-after"] == "1"
     assert refused.headers["content-type"] == "application/problem+json"
     assert watched.status_code == 200
-    assert client.post("/v1/bankchurn/predict/batch", json=body).status_code == 200
+    assert client.post("/v1/toy/predict/batch", json=body).status_code == 200
 
 
 def test_more_rows_than_the_log_can_take_are_refused(serve: Serve) -> None:
     client = serve(max_queue=10)
-    refused = client.post("/v1/bankchurn/predict/batch", json={"rows": [example("bankchurn")] * 11})
+    refused = client.post("/v1/toy/predict/batch", json={"rows": [example("toy")] * 11})
     assert refused.status_code == 503
     assert refused.headers["retry-after"] == "1"
-    assert client.get("/v1/bankchurn/predictions").json()["predictions"] == []
-    assert client.post("/v1/bankchurn/predict", json=example("bankchurn")).status_code == 200
+    assert client.get("/v1/toy/predictions").json()["predictions"] == []
+    assert client.post("/v1/toy/predict", json=example("toy")).status_code == 200
 
 
 def test_the_admin_token_shows_in_no_representation_of_the_settings() -> None:
@@ -241,10 +252,10 @@ def test_the_admin_token_shows_in_no_representation_of_the_settings() -> None:
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SERVE_PROJECTS", '["boston"]')
+    monkeypatch.setenv("SERVE_PROJECTS", '["toy_plain"]')
     monkeypatch.setenv("SERVE_RATE_LIMIT", "7")
     monkeypatch.setenv("SERVE_ADMIN_TOKEN", "letmein")
     found = Settings()
-    assert (found.projects, found.rate_limit) == (["boston"], 7)
+    assert (found.projects, found.rate_limit) == (["toy_plain"], 7)
     assert found.admin_token is not None
     assert found.admin_token.get_secret_value() == "letmein"

@@ -17,21 +17,21 @@ ADMIN = {"Authorization": "Bearer letmein"}
 UNKNOWN = "019c0000-0000-7000-8000-000000000000"
 
 
-def predict(client: Client, name: str = "bankchurn", row: dict[str, Any] | None = None) -> dict[str, Any]:
+def predict(client: Client, name: str = "toy", row: dict[str, Any] | None = None) -> dict[str, Any]:
     response = client.post(f"/v1/{name}/predict", json=row or example(name))
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()
     return answer
 
 
-def page(client: Client, name: str = "bankchurn", **query: Any) -> dict[str, Any]:
+def page(client: Client, name: str = "toy", **query: Any) -> dict[str, Any]:
     response = client.get(f"/v1/{name}/predictions", params=query)
     assert response.status_code == 200, response.text
     found: dict[str, Any] = response.json()
     return found
 
 
-def tell(client: Client, prediction_id: str, outcome: Any, name: str = "bankchurn") -> Any:
+def tell(client: Client, prediction_id: str, outcome: Any, name: str = "toy") -> Any:
     return client.post(f"/v1/{name}/feedback", json={"prediction_id": prediction_id, "outcome": outcome})
 
 
@@ -66,10 +66,10 @@ def test_the_card_is_the_one_that_the_pipeline_wrote(client: Client, project: Pr
 
 
 def test_a_model_without_card_says_how_to_make_one(serve: Serve, root: Path) -> None:
-    (root / "reports" / "bankchurn" / "card.md").unlink()
-    response = serve(root).get("/v1/bankchurn/card")
+    (root / "reports" / "toy" / "card.md").unlink()
+    response = serve(root).get("/v1/toy/card")
     assert response.status_code == 404
-    assert "dvc repro explain@bankchurn" in response.json()["detail"]
+    assert "dvc repro explain@toy" in response.json()["detail"]
 
 
 def test_a_prediction_can_be_looked_up_with_what_was_asked_and_answered(client: Client, project: Project) -> None:
@@ -102,9 +102,9 @@ def test_a_prediction_that_the_log_does_not_hold_is_not_found(client: Client, pr
 
 
 def test_pages_follow_one_another_newest_first(serve: Serve) -> None:
-    client = serve(projects=["bankchurn", "boston"])
+    client = serve(projects=["toy", "toy_plain"])
     made = [predict(client)["prediction_id"] for _ in range(7)]
-    predict(client, "boston")
+    predict(client, "toy_plain")
     found, after = [], None
     for _ in range(10):
         part = page(client, limit=3, **({"after": after} if after else {}))
@@ -120,7 +120,7 @@ def test_pages_follow_one_another_newest_first(serve: Serve) -> None:
     "query", ["limit=0", "limit=1001", "limit=x", "limit=1.5", "limit=", "after=7", "after=x%00", f"after={'x' * 65}"]
 )
 def test_a_page_that_cannot_be_is_refused_with_the_parameter(client: Client, query: str) -> None:
-    response = client.get(f"/v1/bankchurn/predictions?{query}")
+    response = client.get(f"/v1/toy/predictions?{query}")
     assert response.status_code == 422, response.text
     assert response.headers["content-type"] == "application/problem+json"
     assert [error["field"] for error in response.json()["errors"]] == [query.partition("=")[0]]
@@ -135,13 +135,13 @@ def test_the_first_outcome_is_kept_and_later_ones_are_corrections(client: Client
 
 
 def test_the_outcome_of_a_regressor_is_a_value(client: Client) -> None:
-    made = predict(client, "boston")["prediction_id"]
-    assert tell(client, made, 21.75, "boston").json()["outcome"] == 21.75
+    made = predict(client, "toy_plain")["prediction_id"]
+    assert tell(client, made, 21.75, "toy_plain").json()["outcome"] == 21.75
 
 
 def test_feedback_on_a_prediction_of_another_project_is_not_found(client: Client) -> None:
     made = predict(client)["prediction_id"]
-    for response in (tell(client, made, 1, "telecom"), tell(client, UNKNOWN, 1), tell(client, "7", 1)):
+    for response in (tell(client, made, 1, "toy_plain"), tell(client, UNKNOWN, 1), tell(client, "7", 1)):
         assert response.status_code == 404
     assert client.get(f"/v1/predictions/{made}").json()["outcomes"] == []
 
@@ -150,7 +150,7 @@ def test_feedback_on_a_prediction_of_another_project_is_not_found(client: Client
 def test_an_outcome_that_cannot_be_is_refused(client: Client, outcome: str) -> None:
     made = predict(client)["prediction_id"]
     response = client.post(
-        "/v1/bankchurn/feedback",
+        "/v1/toy/feedback",
         content=f'{{"prediction_id": "{made}", "outcome": {outcome}}}',
         headers={"Content-Type": "application/json"},
     )
@@ -161,7 +161,7 @@ def test_an_outcome_that_cannot_be_is_refused(client: Client, outcome: str) -> N
 
 def test_feedback_with_missing_or_unknown_fields_is_refused(client: Client) -> None:
     for body in ({}, {"outcome": 1}, {"prediction_id": UNKNOWN}, {"prediction_id": UNKNOWN, "outcome": 1, "name": "Smith"}):
-        assert client.post("/v1/bankchurn/feedback", json=body).status_code == 422
+        assert client.post("/v1/toy/feedback", json=body).status_code == 422
 
 
 def test_an_erased_prediction_is_gone_with_its_feedback(client: Client) -> None:
@@ -176,7 +176,7 @@ def test_an_erased_prediction_is_gone_with_its_feedback(client: Client) -> None:
 def admin_calls(client: Client, headers: dict[str, str]) -> list[Any]:
     return [
         client.post("/v1/reload", headers=headers),
-        client.post("/v1/bankchurn/reload", headers=headers),
+        client.post("/v1/toy/reload", headers=headers),
         client.delete(f"/v1/predictions/{UNKNOWN}", headers=headers),
     ]
 
@@ -209,10 +209,10 @@ def test_without_a_configured_token_reload_and_erasure_are_off(serve: Serve, hea
 def test_a_reload_swaps_in_what_is_checked_out_now(serve: Serve, root: Path, checkout: Path) -> None:
     client = serve(root)
     before = predict(client)
-    assert client.post("/v1/bankchurn/reload", headers=ADMIN).json()["hash"] == before["model"]["hash"]
+    assert client.post("/v1/toy/reload", headers=ADMIN).json()["hash"] == before["model"]["hash"]
     swap_in_other(root, checkout)
     assert predict(client)["model"] == before["model"]
-    reloaded = client.post("/v1/bankchurn/reload", headers=ADMIN)
+    reloaded = client.post("/v1/toy/reload", headers=ADMIN)
     assert reloaded.status_code == 200
     after = predict(client)
     assert after["model"]["hash"] == reloaded.json()["hash"] != before["model"]["hash"]
@@ -220,11 +220,11 @@ def test_a_reload_swaps_in_what_is_checked_out_now(serve: Serve, root: Path, che
     assert reloaded.json()["loaded"]
 
 
-@pytest.mark.parametrize("path", ["/v1/reload", "/v1/bankchurn/reload"])
+@pytest.mark.parametrize("path", ["/v1/reload", "/v1/toy/reload"])
 def test_a_bad_artifact_leaves_the_old_model_serving_and_says_why(serve: Serve, root: Path, path: str) -> None:
-    client = serve(root, projects=["bankchurn", "boston"])
+    client = serve(root, projects=["toy", "toy_plain"])
     before = predict(client)
-    artifact = root / "models" / "bankchurn" / "scorer.onnx"
+    artifact = root / "models" / "toy" / "scorer.onnx"
     good = artifact.read_bytes()
     artifact.write_bytes(b"not a graph")
     for recorded in (False, True):
@@ -233,10 +233,10 @@ def test_a_bad_artifact_leaves_the_old_model_serving_and_says_why(serve: Serve, 
         response = client.post(path, headers=ADMIN)
         assert response.status_code == 409
         assert response.headers["content-type"] == "application/problem+json"
-        why = client.get("/v1/bankchurn").json()["failure"]
-        assert "bankchurn" in why
+        why = client.get("/v1/toy").json()["failure"]
+        assert "toy" in why
         assert why in response.json()["detail"]
-        assert client.get("/health").json() == {"status": "degraded", "reasons": [f"bankchurn: {why}"]}
+        assert client.get("/health").json() == {"status": "degraded", "reasons": [f"toy: {why}"]}
         after = predict(client)
         assert (after["probability"], after["model"]) == (before["probability"], before["model"])
         assert client.get("/ready").status_code == 200
@@ -244,32 +244,32 @@ def test_a_bad_artifact_leaves_the_old_model_serving_and_says_why(serve: Serve, 
     write_lock(root)
     assert client.post(path, headers=ADMIN).status_code == 200
     assert client.get("/health").json() == {"status": "healthy", "reasons": []}
-    assert client.get("/v1/bankchurn").json()["failure"] is None
+    assert client.get("/v1/toy").json()["failure"] is None
 
 
 def test_a_reload_of_all_loads_the_good_ones_beside_a_bad_one(serve: Serve, root: Path, checkout: Path) -> None:
-    client = serve(root, projects=["bankchurn", "boston"])
+    client = serve(root, projects=["toy", "toy_plain"])
     before = predict(client)["model"]["hash"]
     swap_in_other(root, checkout)
-    (root / "models" / "boston" / "plan.json").unlink()
+    (root / "models" / "toy_plain" / "plan.json").unlink()
     response = client.post("/v1/reload", headers=ADMIN)
     assert response.status_code == 409
-    assert "boston" in response.json()["detail"]
+    assert "toy_plain" in response.json()["detail"]
     assert predict(client)["model"]["hash"] != before
-    assert predict(client, "boston")
+    assert predict(client, "toy_plain")
 
 
 def test_a_model_that_was_not_exported_predicts_through_the_pipeline_and_says_so(serve: Serve, root: Path) -> None:
     client = serve(root)
-    rows = json_rows("bankchurn", 250)
-    expected = client.post("/v1/bankchurn/predict/batch", json={"rows": rows}).json()["predictions"]
+    rows = json_rows("toy", 250)
+    expected = client.post("/v1/toy/predict/batch", json={"rows": rows}).json()["predictions"]
     withdraw_export(root)
-    client.post("/v1/bankchurn/reload", headers=ADMIN).raise_for_status()
-    assert "pipeline" in client.get("/v1/bankchurn").json()["scorer"]
-    found = client.post("/v1/bankchurn/predict/batch", json={"rows": rows}).json()["predictions"]
+    client.post("/v1/toy/reload", headers=ADMIN).raise_for_status()
+    assert "pipeline" in client.get("/v1/toy").json()["scorer"]
+    found = client.post("/v1/toy/predict/batch", json={"rows": rows}).json()["predictions"]
     assert [score_of(answer) for answer in found] == pytest.approx([score_of(answer) for answer in expected], rel=1e-9)
     assert score_of(predict(client, row=rows[0])) == pytest.approx(score_of(found[0]), rel=1e-12)
-    explained = client.post("/v1/bankchurn/explain", json=rows[0])
+    explained = client.post("/v1/toy/explain", json=rows[0])
     assert explained.status_code == 501
     assert "pipeline" in explained.json()["detail"]
     assert 'serve_micro_batch_rows_bucket{le="1.0"}' in client.get("/metrics").text
@@ -277,23 +277,23 @@ def test_a_model_that_was_not_exported_predicts_through_the_pipeline_and_says_so
 
 
 def test_a_missing_model_is_503_for_its_project_and_the_others_serve(serve: Serve, root: Path) -> None:
-    (root / "models" / "boston" / "scorer.onnx").unlink()
-    client = serve(root, projects=["bankchurn", "boston"])
+    (root / "models" / "toy_plain" / "scorer.onnx").unlink()
+    client = serve(root, projects=["toy", "toy_plain"])
     for path, body in (
-        ("predict", example("boston")),
-        ("predict/batch", {"rows": [example("boston")]}),
-        ("explain", example("boston")),
+        ("predict", example("toy_plain")),
+        ("predict/batch", {"rows": [example("toy_plain")]}),
+        ("explain", example("toy_plain")),
     ):
-        response = client.post(f"/v1/boston/{path}", json=body)
+        response = client.post(f"/v1/toy_plain/{path}", json=body)
         assert response.status_code == 503
         assert response.headers["retry-after"]
         assert "lacks scorer.onnx" in response.json()["detail"]
-    assert client.get("/v1/boston/card").status_code == 503
-    assert client.get("/v1/boston").json()["loaded"] is False
-    assert "lacks scorer.onnx" in client.get("/v1/boston").json()["failure"]
+    assert client.get("/v1/toy_plain/card").status_code == 503
+    assert client.get("/v1/toy_plain").json()["loaded"] is False
+    assert "lacks scorer.onnx" in client.get("/v1/toy_plain").json()["failure"]
     assert predict(client)
     ready = client.get("/ready")
-    assert (ready.status_code, ready.json()) == (503, {"ready": False, "projects": {"bankchurn": True, "boston": False}})
+    assert (ready.status_code, ready.json()) == (503, {"ready": False, "projects": {"toy": True, "toy_plain": False}})
     health = client.get("/health")
     assert (health.status_code, health.json()["status"]) == (200, "degraded")
     assert "lacks scorer.onnx" in health.json()["reasons"][0]
@@ -308,16 +308,16 @@ def test_when_all_is_well_the_server_is_healthy_and_ready(client: Client) -> Non
 def test_metrics_count_requests_predictions_and_commits(serve: Serve) -> None:
     client = serve()
     answer = predict(client)
-    client.post("/v1/bankchurn/predict/batch", json={"rows": [example("bankchurn")] * 3})
-    client.post("/v1/bankchurn/predict", json={})
+    client.post("/v1/toy/predict/batch", json={"rows": [example("toy")] * 3})
+    client.post("/v1/toy/predict", json={})
     text = client.get("/metrics").text
     for line in (
-        'serve_requests_total{project="bankchurn",route="/v1/bankchurn/predict",status="200"} 1.0',
-        'serve_requests_total{project="bankchurn",route="/v1/bankchurn/predict",status="422"} 1.0',
-        f'serve_predictions_total{{label="{answer["label"]}",project="bankchurn",risk_level="{answer["risk_level"]}"}} 4.0',
-        'serve_request_seconds_count{project="bankchurn",route="/v1/bankchurn/predict"} 2.0',
-        'serve_score_count{project="bankchurn"} 4.0',
-        'serve_model_loaded{project="bankchurn"} 1.0',
+        'serve_requests_total{project="toy",route="/v1/toy/predict",status="200"} 1.0',
+        'serve_requests_total{project="toy",route="/v1/toy/predict",status="422"} 1.0',
+        f'serve_predictions_total{{label="{answer["label"]}",project="toy",risk_level="{answer["risk_level"]}"}} 4.0',
+        'serve_request_seconds_count{project="toy",route="/v1/toy/predict"} 2.0',
+        'serve_score_count{project="toy"} 4.0',
+        'serve_model_loaded{project="toy"} 1.0',
         f'hash="{answer["model"]["hash"]}"',
         "serve_log_commit_seconds_count 2.0",
         "serve_log_queue_rows 0.0",
@@ -331,7 +331,7 @@ def test_with_the_log_off_predictions_go_on_and_reading_it_says_why_not(serve: S
     made = predict(client)["prediction_id"]
     responses = [
         client.get(f"/v1/predictions/{made}"),
-        client.get("/v1/bankchurn/predictions"),
+        client.get("/v1/toy/predictions"),
         tell(client, made, 1),
         client.delete(f"/v1/predictions/{made}", headers=ADMIN),
     ]

@@ -74,8 +74,8 @@ def test_the_build_is_given_every_file_that_the_server_loads() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "data/boston/raw.parquet", "models/boston/model.joblib", "models/boston/reference.parquet", ".git/config", ".env",
-        ".dvc/config.local", "reports/boston/beeswarm.parquet", "reports/boston/live/metrics.json", "tests/conftest.py",
+        "data/toy/raw.parquet", "models/toy/model.joblib", "models/toy/reference.parquet", ".git/config", ".env",
+        ".dvc/config.local", "reports/toy/beeswarm.parquet", "reports/toy/live/metrics.json", "tests/conftest.py",
         "stages/__pycache__/train.cpython-311.pyc", "stages/train.py", "stages/core/files.py",
         "stages/runtime/__pycache__/x.pyc",
         "serve/deploy/.env", "serve.db", ".venv/bin/python",

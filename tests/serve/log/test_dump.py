@@ -59,7 +59,7 @@ def fill(url: str, folder: Path, *entries: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-@pytest.mark.parametrize("name", ["bankchurn", "realestate", "carvision"])
+@pytest.mark.parametrize("name", ["toy", "toy_price"])
 def test_what_was_predicted_and_reported_is_read_back_as_it_was_sent(
     request: pytest.FixtureRequest, serve: Serve, tmp_path: Path, name: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,42 +89,41 @@ def test_what_was_predicted_and_reported_is_read_back_as_it_was_sent(
 
 def test_values_are_written_to_their_last_digit(sqlite_url: str, tmp_path: Path) -> None:
     row = {
-        "state": 'New "York",\r\nUSA',
-        "city": " Ürümqi ",
-        "zip_code": "00602",
-        "house_size": 0.1 + 0.2,
-        "bed": 3,
-        "bath": 1e22,
+        "builder": ' Ürümqi "One",\r\nUSA ',
+        "berth": "00602",
+        "size": 0.1 + 0.2,
+        "cabins": 3,
+        "hours": 1e22,
     }
     fill(
         sqlite_url,
         tmp_path,
-        entry(project="realestate", input=json.dumps(row), time=pd.Timestamp.now("UTC").to_pydatetime()),
+        entry(project="toy_price", input=json.dumps(row), time=pd.Timestamp.now("UTC").to_pydatetime()),
     )
     output = tmp_path / "batch.csv"
-    dump("realestate", output, sqlite_url)
+    dump("toy_price", output, sqlite_url)
     with output.open(newline="", encoding="utf-8") as file:
         [written] = csv.DictReader(file)
-    assert {key: written[key] for key in row} == row | {"house_size": "0.30000000000000004", "bed": "3", "bath": "1e+22"}
+    assert {key: written[key] for key in row} == row | {"size": "0.30000000000000004", "cabins": "3", "hours": "1e+22"}
     assert set(written.values()) - {written[key] for key in row} == {""}
-    frame = read_source(str(output), load_project("realestate"), 0).frame
-    assert [frame[key][0] for key in ("state", "city", "zip_code")] == [row["state"], row["city"], row["zip_code"]]
+    frame = read_source(str(output), load_project("toy_price"), 0).frame
+    assert [frame[key][0] for key in ("builder", "berth")] == [row["builder"], row["berth"]]
 
 
 def test_only_the_last_hours_of_one_project_are_written(sqlite_url: str, tmp_path: Path, capsys: Any) -> None:
     now = pd.Timestamp.now("UTC").to_pydatetime()
-    moments = [("telecom", 30), ("telecom", 2), ("boston", 1), ("telecom", 0)]
+    moments = [("toy_plain", 30), ("toy_plain", 2), ("toy", 1), ("toy_plain", 0)]
     entries = []
     for number, (project, hours) in enumerate(moments):
         time = now - timedelta(hours=hours)
         identifier = f"{first_id(time)}-7000-8000-{number:012}"
-        entries.append(entry(id=identifier, project=project, time=time, input=json.dumps({"minutes": float(number)})))
+        entries.append(entry(id=identifier, project=project, time=time, input=json.dumps({"rooms": float(number)})))
     fill(sqlite_url, tmp_path, *entries)
     output = tmp_path / "batch.csv"
     for span, expected in (("24", ["1.0", "3.0"]), ("48", ["0.0", "1.0", "3.0"]), ("0.5", ["3.0"])):
-        dump("telecom", output, sqlite_url, "--hours", span)
+        dump("toy_plain", output, sqlite_url, "--hours", span)
         with output.open(newline="") as file:
-            assert [row["minutes"] for row in csv.DictReader(file)] == expected
+            assert [row["rooms"] for row in csv.DictReader(file)] == expected
     assert "3 predictions of the last 48 hours, 0 with an outcome" in capsys.readouterr().out
 
 
@@ -132,8 +131,8 @@ def test_nothing_to_dump_is_said_and_leaves_the_file_as_it_was(sqlite_url: str, 
     fill(sqlite_url, tmp_path, entry(time=NOW - timedelta(days=400)))
     output = tmp_path / "batch.csv"
     output.write_text("before")
-    with pytest.raises(SystemExit, match=r"boston: the prediction log holds no prediction of the last 24 hours"):
-        dump("boston", output, sqlite_url)
+    with pytest.raises(SystemExit, match=r"toy_plain: the prediction log holds no prediction of the last 24 hours"):
+        dump("toy_plain", output, sqlite_url)
     assert output.read_text() == "before"
     assert [path.name for path in tmp_path.glob("*.tmp")] == []
 
@@ -149,8 +148,8 @@ def test_a_log_that_cannot_be_read_is_said_in_a_sentence(tmp_path: Path, postgre
         ("mysql://somewhere", "--database: the prediction log takes sqlite"),
         ("nonsense", "--database: Could not parse"),
     ):
-        with pytest.raises(SystemExit, match=f"^boston: {words}"):
-            dump("boston", output, url)
+        with pytest.raises(SystemExit, match=f"^toy_plain: {words}"):
+            dump("toy_plain", output, url)
     assert not output.exists()
 
 
@@ -158,19 +157,19 @@ def test_a_file_that_cannot_be_written_is_named(sqlite_url: str, tmp_path: Path)
     fill(sqlite_url, tmp_path, entry(time=pd.Timestamp.now("UTC").to_pydatetime()))
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match=r"file/batch\.csv cannot be written: Not a directory"):
-        dump("boston", tmp_path / "file" / "batch.csv", sqlite_url)
+        dump("toy_plain", tmp_path / "file" / "batch.csv", sqlite_url)
     with pytest.raises(SystemExit, match=r"nowhere/batch\.csv cannot be written: No such file or directory"):
-        dump("boston", tmp_path / "nowhere" / "batch.csv", sqlite_url)
+        dump("toy_plain", tmp_path / "nowhere" / "batch.csv", sqlite_url)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["nowhere", "--output", "x.csv"], "invalid choice: 'nowhere' (choose from"),
-        (["boston", "--output", "x.parquet"], "--output: x.parquet must end in .csv"),
-        (["boston", "--output", "x.csv", "--hours", "0"], "--hours: must be more than 0"),
-        (["boston", "--output", "x.csv", "--hours", "nan"], "--hours: must be more than 0"),
-        (["boston"], "the following arguments are required: --output"),
+        (["toy_plain", "--output", "x.parquet"], "--output: x.parquet must end in .csv"),
+        (["toy_plain", "--output", "x.csv", "--hours", "0"], "--hours: must be more than 0"),
+        (["toy_plain", "--output", "x.csv", "--hours", "nan"], "--hours: must be more than 0"),
+        (["toy_plain"], "the following arguments are required: --output"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,11 +180,11 @@ def test_wrong_arguments_are_named(arguments: list[str], words: str, capsys: pyt
 
 
 def test_the_log_of_the_environment_is_read_by_default(serve: Serve, sqlite_url: str, tmp_path: Path) -> None:
-    client = serve(projects=["telecom"], database_url=sqlite_url)
-    client.post("/v1/telecom/predict", json=example("telecom")).raise_for_status()
-    call = [sys.executable, "-m", "serve.log", "dump", "telecom", "--output", "batch.csv"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(command.__file__).parents[2]), "SERVE_DATABASE_URL": sqlite_url}
+    client = serve(projects=["toy"], database_url=sqlite_url)
+    client.post("/v1/toy/predict", json=example("toy")).raise_for_status()
+    call = [sys.executable, "-m", "serve.log", "dump", "toy", "--output", "batch.csv"]
+    environment = {**os.environ, "SERVE_DATABASE_URL": sqlite_url}
     done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "batch.csv: 1 prediction of the last 24 hours, 0 with an outcome\n"
-    assert len(read(tmp_path / "batch.csv", load_project("telecom"))) == 1
+    assert len(read(tmp_path / "batch.csv", load_project("toy"))) == 1

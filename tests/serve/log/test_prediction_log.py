@@ -33,7 +33,7 @@ async def until(condition: Callable[[], bool], seconds: float = 15) -> None:
 
 def test_an_appended_entry_reads_back_as_it_was(database: Database, tmp_path: Path) -> None:
     async def scenario() -> None:
-        first = entry(score=0.1 + 0.2, label="stays", input='{"town":"Zürich \\u0000"}')
+        first = entry(score=0.1 + 0.2, label="punctual", input='{"town":"Zürich \\u0000"}')
         second = entry(request_id=None, latency_us=2**40)
         async with opened(database.url, tmp_path) as log:
             await log.append([first, second])
@@ -143,7 +143,7 @@ from serve.log.prediction_log import Entry, PredictionLog, new_id
 
 async def append(log):
     while True:
-        row = Entry(new_id(), datetime.datetime.now(datetime.UTC), "boston", "hash", "rev", "1", "{}", "{}", 21.5)
+        row = Entry(new_id(), datetime.datetime.now(datetime.UTC), "toy_plain", "hash", "rev", "1", "{}", "{}", 21.5)
         await log.append([row])
         sys.stdout.write(row.id + "\\n")
         sys.stdout.flush()
@@ -210,7 +210,7 @@ def test_a_database_that_stops_and_starts_loses_and_repeats_nothing(database: Da
                 assert stats.reason
                 assert stats.spill_bytes > 0
                 with pytest.raises(Unavailable, match=re.escape(str(stats.reason)[:10])):
-                    await log.page("boston")
+                    await log.page("toy_plain")
                 await asyncio.to_thread(database.start)
                 await until(lambda: log.stats().state == "healthy")
                 assert log.stats().spill_bytes == 0
@@ -475,7 +475,7 @@ def test_stop_writes_what_waits_and_takes_nothing_more(database: Database, tmp_p
         with pytest.raises(Unavailable, match="stopped"):
             await log.append([entry()])
         with pytest.raises(Unavailable, match="stopped"):
-            await log.page("boston")
+            await log.page("toy_plain")
         async with opened(database.url, tmp_path) as log:
             assert len(await all_ids(log)) == 200
 

@@ -19,20 +19,20 @@ from tests.serve.logs import MISSING, NOW, entry, opened
 def test_pages_follow_one_another_without_gap_or_overlap_while_rows_come_in(database: Database, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(database.url, tmp_path) as log:
-            await log.append([entry(project=("boston", "telecom")[n % 2]) for n in range(120)])
+            await log.append([entry(project=("toy_plain", "toy")[n % 2]) for n in range(120)])
             for limit in (1, 7, 50, 200):
-                expected = [found.id for found in await log.page("boston", 500)]
+                expected = [found.id for found in await log.page("toy_plain", 500)]
                 assert expected == sorted(expected, reverse=True)
                 assert len(expected) >= 60
                 ids: list[str] = []
-                while page := await log.page("boston", limit, ids[-1] if ids else None):
-                    assert {found.project for found in page} == {"boston"}
+                while page := await log.page("toy_plain", limit, ids[-1] if ids else None):
+                    assert {found.project for found in page} == {"toy_plain"}
                     assert len(page) == min(limit, len(expected) - len(ids))
                     ids += [found.id for found in page]
                     await log.append([entry()])  # belongs before the first page
                 assert ids == expected
             with pytest.raises(ValueError, match="not the id"):
-                await log.page("boston", 5, "'; --")
+                await log.page("toy_plain", 5, "'; --")
 
     asyncio.run(scenario())
 
@@ -41,12 +41,12 @@ def test_recent_and_counts_see_one_project_only(database: Database, tmp_path: Pa
     async def scenario() -> None:
         async with opened(database.url, tmp_path) as log:
             hour = timedelta(hours=1)
-            await log.append([entry(label="stays", time=NOW - 2 * hour, score=0.0), entry(label="stays", score=0.1)])
-            await log.append([entry(label="leaves", score=0.2), entry(project="telecom", label="ultra")])
-            assert [found.score for found in await log.recent("boston", 2)] == [0.2, 0.1]
-            assert (await log.recent("boston", 1))[0].time == NOW
-            assert await log.counts("boston", NOW - hour) == {"stays": 1, "leaves": 1}
-            assert await log.counts("boston", NOW - 3 * hour) == {"stays": 2, "leaves": 1}
+            await log.append([entry(label="punctual", time=NOW - 2 * hour, score=0.0), entry(label="punctual", score=0.1)])
+            await log.append([entry(label="late", score=0.2), entry(project="toy", label="ultra")])
+            assert [found.score for found in await log.recent("toy_plain", 2)] == [0.2, 0.1]
+            assert (await log.recent("toy_plain", 1))[0].time == NOW
+            assert await log.counts("toy_plain", NOW - hour) == {"punctual": 1, "late": 1}
+            assert await log.counts("toy_plain", NOW - 3 * hour) == {"punctual": 2, "late": 1}
 
     asyncio.run(scenario())
 
@@ -61,11 +61,11 @@ def test_predictions_are_counted_by_the_hour_they_were_made_in(database: Databas
         async with opened(database.url, tmp_path) as log:
             noon, hour = NOW.replace(microsecond=0), timedelta(hours=1)
             edges = [noon - hour - timedelta(milliseconds=1), noon - hour, noon - timedelta(milliseconds=1), noon]
-            await log.append([at(time) for time in edges] + [at(noon, project="telecom")])
+            await log.append([at(time) for time in edges] + [at(noon, project="toy")])
             hours = [noon - 3 * hour, noon - 2 * hour, noon - hour, noon, noon + hour]
-            assert await log.numbers("boston", hours) == [0, 1, 2, 1]
-            assert await log.numbers("telecom", hours[2:]) == [0, 1]
-            assert await log.numbers("boston' OR 1=1 --", hours) == [0, 0, 0, 0]
+            assert await log.numbers("toy_plain", hours) == [0, 1, 2, 1]
+            assert await log.numbers("toy", hours[2:]) == [0, 1]
+            assert await log.numbers("toy_plain' OR 1=1 --", hours) == [0, 0, 0, 0]
 
     asyncio.run(scenario())
 
@@ -75,14 +75,14 @@ def test_latencies_are_those_of_a_share_of_the_predictions_since_then(database: 
         async with opened(database.url, tmp_path) as log:
             hour = timedelta(hours=1)
             await log.append([at(NOW, latency_us=number) for number in range(4_000)])
-            await log.append([at(NOW - 2 * hour), at(NOW, project="telecom")])
-            found = await log.latencies("boston", NOW - hour)
+            await log.append([at(NOW - 2 * hour), at(NOW, project="toy")])
+            found = await log.latencies("toy_plain", NOW - hour)
             assert sorted(latency for _, latency in found) == list(range(4_000))
             assert {time for time, _ in found} == {NOW}
-            drawn = await log.latencies("boston", NOW - hour, share=0.25)
+            drawn = await log.latencies("toy_plain", NOW - hour, share=0.25)
             assert 850 < len(drawn) < 1_150  # 1,000, give or take five and a half standard deviations
             assert set(drawn) < set(found)
-            assert await log.latencies("boston", NOW - hour, share=0.0) == []
+            assert await log.latencies("toy_plain", NOW - hour, share=0.0) == []
 
     asyncio.run(scenario())
 
@@ -100,11 +100,11 @@ def test_what_the_pages_ask_of_the_log_goes_by_its_indexes(sqlite_url: str, tmp_
                 return await read(query)
 
             log._read = explained  # type: ignore[method-assign]
-            await log.page("boston", 50, MISSING)
+            await log.page("toy_plain", 50, MISSING)
             await log.get(MISSING)
-            await log.numbers("boston", [NOW - timedelta(hours=1), NOW, NOW + timedelta(hours=1)])
-            await log.latencies("boston", NOW, 0.1)
-            await log.recent("boston", 1_000)
+            await log.numbers("toy_plain", [NOW - timedelta(hours=1), NOW, NOW + timedelta(hours=1)])
+            await log.latencies("toy_plain", NOW, 0.1)
+            await log.recent("toy_plain", 1_000)
 
     asyncio.run(scenario())
     assert not [plan for plan in plans if plan.startswith("SCAN predictions") or "TEMP B-TREE" in plan]

@@ -98,7 +98,7 @@ def test_a_threshold_in_the_query_decides_instead_of_the_tuned_one(client: Clien
 @pytest.mark.parametrize("threshold", ["-0.1", "1.1", "nan", "inf", "1e400", "half", ""])
 def test_a_threshold_that_is_no_probability_is_refused(client: Client, threshold: str) -> None:
     for path in ("predict", "predict/batch"):
-        response = client.post(f"/v1/bankchurn/{path}?threshold={threshold}", json=example("bankchurn"))
+        response = client.post(f"/v1/toy/{path}?threshold={threshold}", json=example("toy"))
         assert response.status_code == 422
         assert response.headers["content-type"] == "application/problem+json"
         assert response.json()["errors"][0]["field"] == "threshold"
@@ -121,7 +121,7 @@ def test_answers_equal_those_of_the_scikit_learn_pipeline(client: Client, projec
 
 
 def test_the_ids_of_a_batch_rise_in_the_order_of_its_rows(client: Client) -> None:
-    ids = [answer["prediction_id"] for answer in predict_batch(client, "boston", json_rows("boston", 250))]
+    ids = [answer["prediction_id"] for answer in predict_batch(client, "toy_plain", json_rows("toy_plain", 250))]
     assert ids == sorted(set(ids))
 
 
@@ -139,34 +139,33 @@ def test_extreme_values_within_the_bounds_get_a_number_or_a_problem(client: Clie
 
 
 def test_a_prediction_that_is_no_finite_number_is_refused_with_its_row_and_not_logged(client: Client) -> None:
-    model = client.app.state.service.active["boston"].model
-    rows = json_rows("boston", 300)
-    before = client.get("/v1/boston/predictions", params={"limit": 1}).json()
+    model = client.app.state.service.active["toy_plain"].model
+    rows = json_rows("toy_plain", 300)
+    before = client.get("/v1/toy_plain/predictions", params={"limit": 1}).json()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model.scorer, "score", lambda columns: np.where(columns["RM"] == 19.5, np.inf, columns["RM"]))
-        response = client.post("/v1/boston/predict/batch", json={"rows": [*rows[:207], {**rows[0], "RM": 19.5}]})
+        patch.setattr(model.scorer, "score", lambda columns: np.where(columns["rooms"] == 19.5, np.inf, columns["rooms"]))
+        response = client.post("/v1/toy_plain/predict/batch", json={"rows": [*rows[:207], {**rows[0], "rooms": 19.5}]})
         assert response.status_code == 422
         assert [error["row"] for error in response.json()["errors"]] == [207]
-        assert client.post("/v1/boston/predict", json={**rows[0], "RM": 19.5}).status_code == 422
+        assert client.post("/v1/toy_plain/predict", json={**rows[0], "rooms": 19.5}).status_code == 422
         patch.setattr(model.scorer, "score_encoded", lambda matrix: np.full(len(matrix), np.inf))
-        assert client.post("/v1/boston/explain", json=rows[0]).status_code == 422
-    assert client.get("/v1/boston/predictions", params={"limit": 1}).json() == before
+        assert client.post("/v1/toy_plain/explain", json=rows[0]).status_code == 422
+    assert client.get("/v1/toy_plain/predictions", params={"limit": 1}).json() == before
 
 
 def test_a_category_that_training_never_saw_gets_an_answer(client: Client) -> None:
-    assert predict(client, "carvision", {**example("carvision"), "model": "trabant 601"})["prediction"] > 0
-    assert predict(client, "realestate", {**example("realestate"), "city": "\u0000 Nowhere ☃"})["prediction"] > 0
+    assert predict(client, "toy_price", {**example("toy_price"), "builder": "trabant 601"})["prediction"] > 0
+    assert predict(client, "toy_price", {**example("toy_price"), "builder": "\u0000 Nowhere ☃"})["prediction"] > 0
 
 
 def test_the_day_of_valuation_is_today_unless_given_and_the_log_says_which(client: Client) -> None:
-    row = {key: value for key, value in example("carvision").items() if key != "date_posted"}
+    row = {key: value for key, value in example("toy_price").items() if key != "posted"}
     today = datetime.now(UTC).date()
-    answers = [predict(client, "carvision", row), predict(client, "carvision", {**row, "date_posted": today.isoformat()})]
-    early = predict(client, "carvision", {**row, "date_posted": "2018-05-02"})
+    answers = [predict(client, "toy_price", row), predict(client, "toy_price", {**row, "posted": today.isoformat()})]
+    early = predict(client, "toy_price", {**row, "posted": "2018-05-02"})
     assert answers[0]["prediction"] == answers[1]["prediction"]
     days = [
-        client.get(f"/v1/predictions/{answer['prediction_id']}").json()["input"]["date_posted"]
-        for answer in [*answers, early]
+        client.get(f"/v1/predictions/{answer['prediction_id']}").json()["input"]["posted"] for answer in [*answers, early]
     ]
     assert days == [today.isoformat(), today.isoformat(), "2018-05-02"]
 
@@ -208,6 +207,6 @@ def test_an_explanation_adds_up_to_the_output_and_the_output_is_the_prediction(c
 
 
 def test_an_explanation_is_not_logged(client: Client) -> None:
-    before = client.get("/v1/telecom/predictions", params={"limit": 1}).json()["predictions"]
-    assert client.post("/v1/telecom/explain", json=example("telecom")).status_code == 200
-    assert client.get("/v1/telecom/predictions", params={"limit": 1}).json()["predictions"] == before
+    before = client.get("/v1/toy_plain/predictions", params={"limit": 1}).json()["predictions"]
+    assert client.post("/v1/toy_plain/explain", json=example("toy_plain")).status_code == 200
+    assert client.get("/v1/toy_plain/predictions", params={"limit": 1}).json()["predictions"] == before

@@ -30,7 +30,7 @@ from tests.serve.checkout import (
 )
 
 
-def load(root: Path, name: str = "bankchurn", **changes: Any) -> Model:
+def load(root: Path, name: str = "toy", **changes: Any) -> Model:
     return load_model(name, settings(root, root, **changes))
 
 
@@ -52,7 +52,7 @@ def test_every_project_loads_and_scores_as_the_pipeline_does(project: Project, c
 
 def test_the_hash_changes_with_the_artifacts_and_with_nothing_else(root: Path, checkout: Path) -> None:
     first = load(root)
-    (root / "reports" / "bankchurn" / "card.md").write_text("changed")
+    (root / "reports" / "toy" / "card.md").write_text("changed")
     assert load(root).hash == first.hash
     swap_in_other(root, checkout)
     assert load(root).hash != first.hash
@@ -60,14 +60,14 @@ def test_the_hash_changes_with_the_artifacts_and_with_nothing_else(root: Path, c
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_missing_file_is_named_with_what_to_run(root: Path, file: str) -> None:
-    (root / "models" / "bankchurn" / file).unlink()
-    with pytest.raises(LoadError, match=rf"lacks {file}: run `dvc repro export@bankchurn` or `dvc pull`"):
+    (root / "models" / "toy" / file).unlink()
+    with pytest.raises(LoadError, match=rf"lacks {file}: run `dvc repro export@toy` or `dvc pull`"):
         load(root)
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_file_that_dvc_lock_does_not_record_is_refused(root: Path, file: str) -> None:
-    path = root / "models" / "bankchurn" / file
+    path = root / "models" / "toy" / file
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(LoadError, match=rf"{file} is not the file that dvc.lock records .* run `dvc checkout`"):
         load(root)
@@ -79,7 +79,9 @@ def test_without_dvc_lock_nothing_is_loaded(root: Path) -> None:
         load(root)
 
 
-@pytest.mark.parametrize("text", ["", "[", "stages: 3", "stages:\n  export@boston: {}", "- a", "stages: {a: {outs: [1]}}"])
+@pytest.mark.parametrize(
+    "text", ["", "[", "stages: 3", "stages:\n  export@toy_plain: {}", "- a", "stages: {a: {outs: [1]}}"]
+)
 def test_a_dvc_lock_that_records_no_such_model_is_refused(root: Path, text: str) -> None:
     (root / "dvc.lock").write_text(text)
     with pytest.raises(LoadError, match=r"dvc\.lock"):
@@ -89,49 +91,49 @@ def test_a_dvc_lock_that_records_no_such_model_is_refused(root: Path, text: str)
 @pytest.mark.parametrize("content", [b"", b"garbage", b"{}", b"[]", b"\xff", b'{"exported": true}', b"null"])
 @pytest.mark.parametrize("file", FILES)
 def test_a_broken_file_with_the_right_hash_is_refused_with_the_reason(root: Path, file: str, content: bytes) -> None:
-    (root / "models" / "bankchurn" / file).write_bytes(content)
+    (root / "models" / "toy" / file).write_bytes(content)
     write_lock(root)
-    with pytest.raises(LoadError, match="bankchurn"):
+    with pytest.raises(LoadError, match="toy"):
         load(root)
 
 
 @pytest.mark.parametrize("file", ["scorer.onnx", "explainer.npz"])
 def test_a_truncated_file_with_the_right_hash_is_refused(root: Path, file: str) -> None:
-    path = root / "models" / "bankchurn" / file
+    path = root / "models" / "toy" / file
     path.write_bytes(path.read_bytes()[:-100])
     write_lock(root)
-    with pytest.raises(LoadError, match="bankchurn"):
+    with pytest.raises(LoadError, match="toy"):
         load(root)
 
 
 def change_plan(root: Path, **changes: Any) -> None:
-    path = root / "models" / "bankchurn" / "plan.json"
+    path = root / "models" / "toy" / "plan.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     write_lock(root)
 
 
 def test_a_model_that_scores_the_known_row_otherwise_is_refused(root: Path) -> None:
-    change_plan(root, probe={"row": example("bankchurn"), "score": 0.123})
+    change_plan(root, probe={"row": example("toy"), "score": 0.123})
     with pytest.raises(LoadError, match=r"scores a known row 0\.\d+ instead of 0\.123"):
         load(root)
 
 
 def test_a_known_row_that_the_schema_no_longer_takes_is_refused(root: Path) -> None:
-    change_plan(root, probe={"row": {**example("bankchurn"), "Age": 7}, "score": 0.5})
-    with pytest.raises(LoadError, match="bankchurn"):
+    change_plan(root, probe={"row": {**example("toy"), "distance": 7}, "score": 0.5})
+    with pytest.raises(LoadError, match="toy"):
         load(root)
 
 
 def test_a_graph_of_another_model_is_refused(root: Path) -> None:
-    (root / "models" / "bankchurn" / "scorer.onnx").write_bytes((root / "models" / "telecom" / "scorer.onnx").read_bytes())
+    (root / "models" / "toy" / "scorer.onnx").write_bytes((root / "models" / "toy_plain" / "scorer.onnx").read_bytes())
     write_lock(root)
-    with pytest.raises(LoadError, match="bankchurn"):
+    with pytest.raises(LoadError, match="toy"):
         load(root)
 
 
 def test_a_model_without_evaluation_and_card_still_loads(root: Path) -> None:
     for file in ("evaluation.json", "card.md"):
-        (root / "reports" / "bankchurn" / file).unlink()
+        (root / "reports" / "toy" / file).unlink()
     model = load(root)
     assert (model.evaluation, model.card) == ({}, "")
 
@@ -155,15 +157,15 @@ def test_a_model_without_export_is_served_by_the_pipeline_and_says_why(root: Pat
     assert isinstance(model.scorer, PipelineScorer)
     assert model.explainer is None
     assert model.scorer.kind == "scikit-learn pipeline in a worker thread (no such graph)"
-    project = load_project("bankchurn")
-    expected = pipeline_scores(root / "models" / "bankchurn", project, json_rows("bankchurn", 20))
-    np.testing.assert_array_equal(model.scorer.score(columns("bankchurn", 20)), expected)
+    project = load_project("toy")
+    expected = pipeline_scores(root / "models" / "toy", project, json_rows("toy", 20))
+    np.testing.assert_array_equal(model.scorer.score(columns("toy", 20)), expected)
 
 
 def test_a_pickle_is_verified_before_it_is_opened(root: Path, tmp_path: Path) -> None:
     withdraw_export(root)
     marker = tmp_path / "executed"
-    (root / "models" / "bankchurn" / "model.joblib").write_bytes(b"cbuiltins\nopen\n(S'%s'\nS'w'\ntR." % bytes(marker))
+    (root / "models" / "toy" / "model.joblib").write_bytes(b"cbuiltins\nopen\n(S'%s'\nS'w'\ntR." % bytes(marker))
     with pytest.raises(LoadError, match=r"model\.joblib is not the file that dvc\.lock records"):
         load(root)
     assert not marker.exists()
@@ -171,7 +173,7 @@ def test_a_pickle_is_verified_before_it_is_opened(root: Path, tmp_path: Path) ->
 
 def test_a_broken_pickle_is_refused(root: Path) -> None:
     withdraw_export(root)
-    (root / "models" / "bankchurn" / "model.joblib").write_bytes(b"garbage")
+    (root / "models" / "toy" / "model.joblib").write_bytes(b"garbage")
     write_lock(root)
     with pytest.raises(LoadError, match="cannot be loaded"):
         load(root)
@@ -185,7 +187,7 @@ sys.modules["sklearn"] = None
 from serve.models.loader import LoadError, load_model
 from serve.settings import Settings
 try:
-    load_model("bankchurn", Settings(root={str(root)!r}))
+    load_model("toy", Settings(root={str(root)!r}))
 except LoadError as error:
     print(error)
 """

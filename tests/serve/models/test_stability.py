@@ -20,7 +20,7 @@ def send(client: Client, name: str, rows: list[dict[str, Any]]) -> None:
     assert answer.status_code == 200, answer.text
 
 
-@pytest.mark.parametrize("name", ["bankchurn", "carvision"])
+@pytest.mark.parametrize("name", ["toy", "toy_price"])
 def test_rows_like_the_training_data_are_stable(client: Client, name: str) -> None:
     send(client, name, json_rows(name, 800))
     found = client.get(f"/v1/{name}/drift").json()
@@ -30,19 +30,19 @@ def test_rows_like_the_training_data_are_stable(client: Client, name: str) -> No
 
 
 def test_a_shifted_column_stands_first_and_prometheus_sees_it(client: Client) -> None:
-    rows = json_rows("bankchurn", 600)
-    send(client, "bankchurn", [row | {"Age": min(row["Age"] + 15, 92)} for row in rows])
-    found = client.get("/v1/bankchurn/drift").json()
+    rows = json_rows("toy", 600)
+    send(client, "toy", [row | {"distance": row["distance"] + 120} for row in rows])
+    found = client.get("/v1/toy/drift").json()
     assert found["state"] == "large"
-    assert found["columns"][0]["column"] == "Age"
+    assert found["columns"][0]["column"] == "distance"
     assert found["columns"][0]["index"] > 0.25
     assert found["score"]["index"] > 0.1
     metrics = client.get("/metrics").text
-    assert f'serve_drift_index{{column="Age",project="bankchurn"}} {found["columns"][0]["index"]}' in metrics
+    assert f'serve_drift_index{{column="distance",project="toy"}} {found["columns"][0]["index"]}' in metrics
 
 
 def test_few_predictions_tell_nothing(client: Client) -> None:
-    send(client, "boston", json_rows("boston", 100))
-    assert client.get("/v1/boston/drift").json() | {"since": ""} == {
+    send(client, "toy_plain", json_rows("toy_plain", 100))
+    assert client.get("/v1/toy_plain/drift").json() | {"since": ""} == {
         "state": "unknown", "rows": 100, "since": "", "columns": [], "score": None,
     }  # fmt: skip

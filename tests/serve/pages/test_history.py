@@ -17,7 +17,7 @@ from tests.serve.models.test_history import deployed, entry, promoted, write_led
 HOSTILE = "<script>alert('by')</script> & \"co\""
 
 
-def shown(client: Client, address: str = "/bankchurn/history", status: int = 200) -> str:
+def shown(client: Client, address: str = "/toy/history", status: int = 200) -> str:
     answer = client.get(address, headers={"Accept": "text/html"})
     assert answer.status_code == status, answer.text
     return answer.text
@@ -36,7 +36,9 @@ def decided(version: str | None, digest: str, **more: Any) -> dict[str, Any]:
 
 def test_refused_and_promoted_models_are_shown_with_reason_rules_and_numbers(serve: Serve, root: Path) -> None:
     refused = decided(None, "b" * 64, by=HOSTILE, reason=f"Refused by the rule comparison. {HOSTILE}")
-    write_ledger(root, decided("v1.0.0", "a" * 64), refused, entry("drift", verdict="retrain", reason="Age has moved."))
+    write_ledger(
+        root, decided("v1.0.0", "a" * 64), refused, entry("drift", verdict="retrain", reason="The distance has moved.")
+    )
     text = shown(serve(root=root))
     assert text.index("Drift check: retrain") < text.index(">Refused<") < text.index("Promoted as v1.0.0")
     assert f"Refused by the rule comparison. {escape(HOSTILE, quote=False)[:20]}" in text
@@ -50,12 +52,10 @@ def test_refused_and_promoted_models_are_shown_with_reason_rules_and_numbers(ser
 
 
 def test_versions_that_do_not_serve_have_a_command_that_brings_them_back(serve: Serve, root: Path) -> None:
-    digest = serve(root=root).get("/v1/bankchurn").json()["hash"]
+    digest = serve(root=root).get("/v1/toy").json()["hash"]
     write_ledger(root, decided("v1.0.0", "a" * 64), decided("v1.1.0", digest), deployed("v1.1.0", digest))
     text = shown(serve(root=root))
-    assert (
-        escape("python -m stages.deploy bankchurn --version v1.0.0 --reason '…'", quote=False).replace("'", "&#39;") in text
-    )
+    assert escape("python -m stages.deploy toy --version v1.0.0 --reason '…'", quote=False).replace("'", "&#39;") in text
     assert "--version v1.1.0" not in text
     assert ">serves now</span>" in text
     assert "Another model serves" not in text
@@ -76,28 +76,28 @@ def test_going_back_to_an_older_version_is_called_so(serve: Serve, root: Path) -
 def test_many_decisions_come_in_pages(serve: Serve, root: Path) -> None:
     write_ledger(root, *[entry("drift", reason=f"Check number {number}.") for number in range(120)])
     client = serve(root=root)
-    pages = [shown(client, f"/bankchurn/history?page={page}") for page in (1, 2, 3)]
+    pages = [shown(client, f"/toy/history?page={page}") for page in (1, 2, 3)]
     found = [[number for number in range(120) if f"Check number {number}." in text] for text in pages]
     assert found == [list(range(70, 120)), list(range(20, 70)), list(range(20))]
     assert ["Older" in text for text in pages] == [True, True, False]
     for address in ("?page=x", "?page=0", "?page=-1", "?page=99999999999"):
-        assert "Check number 119." in shown(client, f"/bankchurn/history{address}")
-    assert "Check number" not in shown(client, "/bankchurn/history?page=900000")
+        assert "Check number 119." in shown(client, f"/toy/history{address}")
+    assert "Check number" not in shown(client, "/toy/history?page=900000")
 
 
 def test_a_project_without_decisions_says_how_one_is_made(client: Client) -> None:
-    assert "python -m stages.promote boston" in shown(client, "/boston/history")
+    assert "python -m stages.promote toy_plain" in shown(client, "/toy_plain/history")
 
 
 def test_a_torn_ledger_is_said(serve: Serve, root: Path) -> None:
     client = serve(root=root)
-    (root / "reports" / "bankchurn" / "ledger.jsonl").write_text('{"time": ')
+    (root / "reports" / "toy" / "ledger.jsonl").write_text('{"time": ')
     assert "ledger.jsonl is not what a ledger holds" in shown(client, status=503)
 
 
 def test_the_history_is_there_while_no_model_is(serve: Serve, root: Path) -> None:
     write_ledger(root, decided("v1.0.0", "a" * 64))
-    (root / "models" / "bankchurn" / "plan.json").unlink()
+    (root / "models" / "toy" / "plan.json").unlink()
     text = shown(serve(root=root))
     assert "Promoted as v1.0.0" in text
     assert "Not serving" in text

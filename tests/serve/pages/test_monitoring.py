@@ -44,13 +44,13 @@ def _always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serve.pages.traffic.TTL", -1.0)
 
 
-def shown(client: Client, address: str = "/bankchurn/monitoring", status: int = 200) -> str:
+def shown(client: Client, address: str = "/toy/monitoring", status: int = 200) -> str:
     answer = client.get(address, headers=BROWSER)
     assert answer.status_code == status, answer.text
     return answer.text
 
 
-def predict(client: Client, name: str = "bankchurn", **fields: Any) -> dict[str, Any]:
+def predict(client: Client, name: str = "toy", **fields: Any) -> dict[str, Any]:
     answer = client.post(f"/v1/{name}/predict", json=example(name) | fields)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
@@ -70,30 +70,30 @@ def figures(client: Client, address: str) -> dict[str, Any]:
 
 def test_traffic_and_latency_are_shown_by_the_hour(serve: Serve) -> None:
     client = serve()
-    assert "latency" not in figures(client, "/bankchurn/monitoring")
+    assert "latency" not in figures(client, "/toy/monitoring")
     for _ in range(3):
         predict(client)
-    for address, hours in ("/bankchurn/monitoring", 24), ("/bankchurn/monitoring?hours=168", 168):
+    for address, hours in ("/toy/monitoring", 24), ("/toy/monitoring?hours=168", 168):
         charts = figures(client, address)
         values = charts["predictions"]["data"]["values"]
         assert [row["predictions"] for row in values] == [0] * (hours - 1) + [3]
         lines = {row["which"]: row["ms"] for row in charts["latency"]["data"]["values"]}
         assert 0 < lines["median"] <= lines["90th percentile"]
-    assert figures(client, "/bankchurn/monitoring?hours=1e9").keys() == figures(client, "/bankchurn/monitoring").keys()
+    assert figures(client, "/toy/monitoring?hours=1e9").keys() == figures(client, "/toy/monitoring").keys()
 
 
 def test_shifted_rows_are_seen_on_the_page_beside_the_training_rows_and_on_home(serve: Serve) -> None:
     client = serve()
     assert "are too few" in shown(client)
     assert "not known yet" in shown(client, "/")
-    rows = [row | {"Age": min(row["Age"] + 15, 92)} for row in json_rows("bankchurn", 600)]
-    client.post("/v1/bankchurn/predict/batch", json={"rows": rows})
+    rows = [row | {"distance": row["distance"] + 120} for row in json_rows("toy", 600)]
+    client.post("/v1/toy/predict/batch", json={"rows": rows})
     text = shown(client)
     assert '<span class="badge bad">large</span>' in text
-    charts = figures(client, "/bankchurn/monitoring")
-    assert charts["shifts"]["data"]["values"][1]["column"] == "Age"
-    assert {"shares-score", "shares-Age"} <= charts.keys()
-    age = charts["shares-Age"]["data"]["values"]
+    charts = figures(client, "/toy/monitoring")
+    assert charts["shifts"]["data"]["values"][1]["column"] == "Distance"
+    assert {"shares-score", "shares-distance"} <= charts.keys()
+    age = charts["shares-distance"]["data"]["values"]
     for side in ("training rows", "latest predictions"):
         assert sum(row["share"] for row in age if row["rows"] == side) == pytest.approx(1)
     assert "<dd>large</dd>" in shown(client, "/")
@@ -119,7 +119,7 @@ def test_a_prediction_comes_with_the_command_that_makes_it_again(serve: Serve) -
     client = serve(revision="c" * 40)
     identifier = predict(client)["prediction_id"]
     for headers, scheme in ({}, "http"), ({"X-Forwarded-Proto": "https"}, "https"):
-        answer = client.get(f"/bankchurn/predictions/{identifier}", headers=BROWSER | headers)
+        answer = client.get(f"/toy/predictions/{identifier}", headers=BROWSER | headers)
         assert f"python -m stages.replay {identifier} --url {scheme}://{answer.url.netloc.decode()}<" in answer.text
 
 
@@ -127,8 +127,8 @@ def test_a_prediction_of_another_model_is_not_explained_by_this_one(serve: Serve
     client = serve(root=root, revision="c0ffee-dirty")
     identifier = predict(client)["prediction_id"]
     swap_in_other(root, checkout)
-    client.post("/v1/bankchurn/reload", headers={"Authorization": "Bearer letmein"})
-    text = shown(client, f"/bankchurn/predictions/{identifier}")
+    client.post("/v1/toy/reload", headers={"Authorization": "Bearer letmein"})
+    text = shown(client, f"/toy/predictions/{identifier}")
     assert "Another model serves now" in text
     assert 'id="contributions"' not in text
     assert "does not serve now" in text
@@ -137,7 +137,7 @@ def test_a_prediction_of_another_model_is_not_explained_by_this_one(serve: Serve
 
 
 def test_what_a_user_wrote_shows_as_text(client: Client) -> None:
-    fields = {"carvision": "model", "realestate": "city"}
+    fields = {"toy_price": "builder"}
     for name, field in fields.items():
         made = predict(client, name, **{field: HOSTILE})
         for address in (f"/{name}/predictions/{made['prediction_id']}", f"/{name}/predictions", f"/{name}/monitoring"):
@@ -147,7 +147,7 @@ def test_what_a_user_wrote_shows_as_text(client: Client) -> None:
         assert escape(HOSTILE).replace("&quot;", "&#34;").replace("&#x27;", "&#39;") in shown(
             client, f"/{name}/predictions/{made['prediction_id']}"
         )
-    for address in (f"/bankchurn/predictions?id={HOSTILE}", "/bankchurn/predictions?id=%00"):
+    for address in (f"/toy/predictions?id={HOSTILE}", "/toy/predictions?id=%00"):
         text = shown(client, address, 404)
         assert "The log holds no prediction with this id" in text
         assert "<img src=x" not in text
@@ -155,39 +155,38 @@ def test_what_a_user_wrote_shows_as_text(client: Client) -> None:
 
 
 def test_a_prediction_is_found_by_its_id_from_any_project(client: Client) -> None:
-    identifier = predict(client, "boston")["prediction_id"]
-    found = client.get(f"/bankchurn/predictions?id=%20{identifier.upper()}", headers=BROWSER, follow_redirects=False)
-    assert (found.status_code, found.headers["location"]) == (303, f"/boston/predictions/{identifier}")
-    assert f"{identifier}" in shown(client, f"/boston/predictions/{identifier}")
-    assert "is one of boston" in unescape(shown(client, f"/bankchurn/predictions/{identifier}", 404))
-    shown(client, f"/boston/predictions/{new_id()}", 404)
-    shown(client, "/boston/predictions/x", 404)
+    identifier = predict(client, "toy_plain")["prediction_id"]
+    found = client.get(f"/toy/predictions?id=%20{identifier.upper()}", headers=BROWSER, follow_redirects=False)
+    assert (found.status_code, found.headers["location"]) == (303, f"/toy_plain/predictions/{identifier}")
+    assert f"{identifier}" in shown(client, f"/toy_plain/predictions/{identifier}")
+    assert "is one of toy_plain" in unescape(shown(client, f"/toy/predictions/{identifier}", 404))
+    shown(client, f"/toy_plain/predictions/{new_id()}", 404)
+    shown(client, "/toy_plain/predictions/x", 404)
 
 
 def test_the_log_is_read_page_by_page_without_gap_or_overlap(serve: Serve) -> None:
     client = serve()
-    rows = json_rows("bankchurn", 120)
+    rows = json_rows("toy", 120)
     made = [
-        each["prediction_id"]
-        for each in client.post("/v1/bankchurn/predict/batch", json={"rows": rows}).json()["predictions"]
+        each["prediction_id"] for each in client.post("/v1/toy/predict/batch", json={"rows": rows}).json()["predictions"]
     ]
-    address, seen = "/bankchurn/predictions", []
+    address, seen = "/toy/predictions", []
     while address:
         text = shown(client, address)
         seen.append(re.findall(r"<code>([0-9a-f-]{36})</code>", text))
         older = re.search(r'href="(\?after=[^"]+)">Older', text)
-        address = f"/bankchurn/predictions{older[1]}" if older else ""
+        address = f"/toy/predictions{older[1]}" if older else ""
     assert [len(part) for part in seen] == [50, 50, 20]
     assert [identifier for part in seen for identifier in part] == made[::-1]
-    shown(client, "/bankchurn/predictions?after=x", 422)
+    shown(client, "/toy/predictions?after=x", 422)
 
 
 def test_errors_are_counted_by_route_and_status(serve: Serve) -> None:
     client = serve()
     assert "none of them with an error" in shown(client)
     for _ in range(2):
-        client.post("/v1/bankchurn/predict", json={})
-    assert '<th scope="row">/v1/bankchurn/predict</th><td>422</td><td class="number">2</td>' in shown(client)
+        client.post("/v1/toy/predict", json={})
+    assert '<th scope="row">/v1/toy/predict</th><td>422</td><td class="number">2</td>' in shown(client)
 
 
 def test_a_database_that_is_down_leaves_the_page_all_the_rest(serve: Serve) -> None:
@@ -202,15 +201,15 @@ def test_a_database_that_is_down_leaves_the_page_all_the_rest(serve: Serve) -> N
 
 def test_without_a_log_or_a_model_the_page_says_so(serve: Serve, root: Path) -> None:
     assert "The prediction log is off" in shown(serve(log=False))
-    assert "The prediction log is off" in shown(serve(log=False), "/bankchurn/predictions", 503)
-    (root / "models" / "bankchurn" / "plan.json").unlink()
+    assert "The prediction log is off" in shown(serve(log=False), "/toy/predictions", 503)
+    (root / "models" / "toy" / "plan.json").unlink()
     text = shown(serve(root=root))
     assert "plan.json" in text
     assert 'id="predictions"' in text
 
 
 def test_drift_reports_are_listed_newest_first_with_verdict_and_reason(serve: Serve, root: Path) -> None:
-    folder = root / "reports" / "bankchurn" / "drift"
+    folder = root / "reports" / "toy" / "drift"
     assert "None yet" in shown(serve(root=root))
     folder.mkdir()
     written = {
@@ -227,16 +226,16 @@ def test_drift_reports_are_listed_newest_first_with_verdict_and_reason(serve: Se
     places = [text.index(words) for words in (">new one</a>", ">list</th>", "The file is no JSON.", "Nothing moved.")]
     assert places == sorted(places)
     assert '<span class="badge warn">retrain</span>' in text
-    assert '<a href="/bankchurn/monitoring/drift/new%20one">' in text
+    assert '<a href="/toy/monitoring/drift/new%20one">' in text
     assert "<img src=x" not in text
 
 
 def test_the_page_of_a_drift_report_runs_in_a_frame_that_can_reach_nothing(serve: Serve, root: Path) -> None:
-    folder = root / "reports" / "bankchurn" / "drift"
+    folder = root / "reports" / "toy" / "drift"
     folder.mkdir()
     (folder / "batch.html").write_text("<script>alert(1)</script>")
     client = serve(root=root)
-    found = page(client, "/bankchurn/monitoring/drift/batch")
+    found = page(client, "/toy/monitoring/drift/batch")
     frame = found.all("iframe")[0]
     assert frame["sandbox"] == "allow-scripts"
     framed = client.get(str(frame["src"]), headers=BROWSER)
@@ -249,27 +248,27 @@ def test_the_page_of_a_drift_report_runs_in_a_frame_that_can_reach_nothing(serve
     assert "x-frame-options" not in framed.headers
     assert framed.headers["x-content-type-options"] == "nosniff"
     alone = client.get(str(frame["src"]), headers=BROWSER | {"Sec-Fetch-Dest": "document"}, follow_redirects=False)
-    assert (alone.status_code, alone.headers["location"]) == (303, "/bankchurn/monitoring/drift/batch")
+    assert (alone.status_code, alone.headers["location"]) == (303, "/toy/monitoring/drift/batch")
 
 
 @pytest.mark.parametrize("name", TRAVERSALS)
 def test_no_name_of_a_report_leads_out_of_its_folder(serve: Serve, root: Path, name: str) -> None:
-    folder = root / "reports" / "bankchurn" / "drift"
+    folder = root / "reports" / "toy" / "drift"
     folder.mkdir()
     (folder / "batch.html").write_text("<p>page</p>")
-    secret = root / "reports" / "bankchurn" / "evaluation.html"
+    secret = root / "reports" / "toy" / "evaluation.html"
     secret.write_text("the secret")
     (folder / "linked.html").symlink_to(secret)
     client = serve(root=root)
-    for address in (f"/bankchurn/monitoring/drift/{name}", f"/bankchurn/monitoring/drift/{name}/page"):
+    for address in (f"/toy/monitoring/drift/{name}", f"/toy/monitoring/drift/{name}/page"):
         answer = client.get(address, headers=BROWSER)
         assert "the secret" not in answer.text
         assert answer.status_code == 404 or str(answer.url).endswith("/monitoring")
 
 
 def test_the_log_pages_ask_for_a_key_where_keys_are_on(serve: Serve, root: Path) -> None:
-    (root / "reports" / "bankchurn" / "drift").mkdir()
-    (root / "reports" / "bankchurn" / "drift" / "batch.html").write_text("<p>page</p>")
+    (root / "reports" / "toy" / "drift").mkdir()
+    (root / "reports" / "toy" / "drift" / "batch.html").write_text("<p>page</p>")
     client = serve(root=root, api_keys=["0" * 64])
     for address in (
         "model",
@@ -279,7 +278,7 @@ def test_the_log_pages_ask_for_a_key_where_keys_are_on(serve: Serve, root: Path)
         f"predictions/{new_id()}",
         "monitoring/drift/batch/page",
     ):
-        answer = client.get(f"/bankchurn/{address}", headers=BROWSER, follow_redirects=False)
+        answer = client.get(f"/toy/{address}", headers=BROWSER, follow_redirects=False)
         assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/sign-in")
 
 
@@ -326,11 +325,11 @@ def test_bins_are_named_and_empty_ones_left_out() -> None:
 
 
 def test_rows_of_another_schema_are_left_out_of_the_comparison(root: Path, tmp_path: Path) -> None:
-    model = load_model("boston", settings(root, tmp_path))
+    model = load_model("toy_plain", settings(root, tmp_path))
     moment = datetime.now(UTC)
-    own = Recent(model.hash, json.dumps(example("boston")), 20.0, moment)
+    own = Recent(model.hash, json.dumps(example("toy_plain")), 20.0, moment)
     assert bin_shares(model, [Recent(model.hash, '{"other": 1}', 1.0, moment)]) == []
     columns = [each.column for each in bin_shares(model, [own])]
     assert columns[0] == "score"
     assert "score" not in [each.column for each in bin_shares(model, [Recent("x", own.input, 1.0, moment)])]
-    assert set(columns[1:]) == {column.name for column in load_project("boston").columns if column.kind != "date"}
+    assert set(columns[1:]) == {column.name for column in load_project("toy_plain").columns if column.kind != "date"}

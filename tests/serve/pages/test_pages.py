@@ -24,7 +24,7 @@ ADMIN = {"Authorization": "Bearer letmein"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 OWN = {"Sec-Fetch-Site": "same-origin"}
 KEY, OTHER = "a-long-random-key", "another-long-random-key"
-PREDICT = "/v1/bankchurn/predict"
+PREDICT = "/v1/toy/predict"
 
 
 class Page(HTMLParser):
@@ -82,33 +82,33 @@ def test_home_has_a_card_with_the_metric_and_health_of_every_project(client: Cli
 
 def test_home_counts_the_predictions_of_today_and_has_a_dash_without_a_log(serve: Serve) -> None:
     client = serve()
-    client.post("/v1/bankchurn/predict/batch", json={"rows": [example("bankchurn")] * 1_000})
-    client.post(PREDICT, json=example("bankchurn"))
+    client.post("/v1/toy/predict/batch", json={"rows": [example("toy")] * 1_000})
+    client.post(PREDICT, json=example("toy"))
     assert "<dd>1,001</dd>" in client.get("/").text
     assert "<dt>Predictions today</dt><dd>–</dd>" in serve(log=False).get("/").text
 
 
 def test_home_says_which_project_does_not_serve_and_why(serve: Serve, root: Path) -> None:
-    (root / "models" / "boston" / "plan.json").unlink()
-    client = serve(root, projects=["bankchurn", "boston"])
+    (root / "models" / "toy_plain" / "plan.json").unlink()
+    client = serve(root, projects=["toy", "toy_plain"])
     text = client.get("/").text
     assert "Not serving" in text
     assert "lacks plan.json" in text
-    response = client.get("/boston/predict", headers=BROWSER)
+    response = client.get("/toy_plain/predict", headers=BROWSER)
     assert response.status_code == 503
     assert "lacks plan.json" in response.text
     assert response.headers["content-type"].startswith("text/html")
     assert response.headers["retry-after"]
-    assert client.get("/boston/predict").headers["content-type"] == "application/problem+json"
-    (root / "models" / "bankchurn" / "plan.json").unlink()
-    client.post("/v1/bankchurn/reload", headers=ADMIN)
+    assert client.get("/toy_plain/predict").headers["content-type"] == "application/problem+json"
+    (root / "models" / "toy" / "plan.json").unlink()
+    client.post("/v1/toy/reload", headers=ADMIN)
     assert "Newest model not loaded" in client.get("/").text
 
 
 @pytest.mark.parametrize("path", ["/", "/{}/predict", "/sign-in", "/nowhere"])
 def test_no_page_has_a_script_or_style_of_its_own(serve: Serve, path: str) -> None:
     client = serve(api_keys=[digest(KEY)])
-    response = client.get(path.format("bankchurn"), headers=BROWSER | {"X-API-Key": KEY})
+    response = client.get(path.format("toy"), headers=BROWSER | {"X-API-Key": KEY})
     policy = response.headers["content-security-policy"]
     assert "unsafe" not in policy
     assert "default-src 'none'" in policy
@@ -154,24 +154,24 @@ def test_the_scripts_are_told_what_they_need(client: Client, project: Project, c
         rows = [{**example(project.name), column.name: value} for value in field["variants"]]
         if rows:
             assert len(client.post(f"/{project.name}/predict/try", json={"rows": rows}).json()) == len(rows) <= 12
-    assert found["area"] == ("house_size" if project.name == "realestate" else None)
+    assert found["area"] == ("size" if project.name == "toy_price" else None)
     assert found["classifies"] == (project.task == "classification")
 
 
 def test_limits_are_the_bounds_of_the_schema() -> None:
-    columns = {column.name: column for name in ("bankchurn", "realestate") for column in load_project(name).columns}
-    assert limits(columns["Age"]) == {"step": 1, "min": 18, "max": 120}
-    assert limits(columns["house_size"]) == {"step": "any", "min": 0, "max": 5_000_000}
-    assert limits(columns["zip_code"]) == {"minlength": 5, "maxlength": 5}
+    columns = {column.name: column for name in ("toy", "toy_price") for column in load_project(name).columns}
+    assert limits(columns["distance"]) == {"step": 1, "min": 20, "max": 2_000}
+    assert limits(columns["size"]) == {"step": "any", "min": 0, "max": 5_000_000}
+    assert limits(columns["berth"]) == {"minlength": 5, "maxlength": 5}
 
 
 def test_known_categories_are_offered_unless_there_are_too_many(client: Client) -> None:
-    model = client.app.state.service.answerer("carvision").model
-    few = {"feature": "model", "categories": ["(missing)", "ford f-150", "honda civic"]}
-    many = {"feature": "model", "categories": [f"car {number}" for number in range(600)]}
+    model = client.app.state.service.answerer("toy_price").model
+    few = {"feature": "builder", "categories": ["(missing)", "lund lake", "lund river"]}
+    many = {"feature": "builder", "categories": [f"boat {number}" for number in range(600)]}
     offered = {name: form_fields(model, [plan])[0]["known"] for name, plan in (("few", few), ("many", many))}
-    assert offered["few"] == ["ford f-150", "honda civic"]
-    assert offered["many"] == sorted(model.population["columns"]["model"]["categories"])
+    assert offered["few"] == ["lund lake", "lund river"]
+    assert offered["many"] == sorted(model.population["columns"]["builder"]["categories"])
 
 
 def test_a_row_that_is_tried_out_is_answered_and_leaves_no_trace(serve: Serve, project: Project) -> None:
@@ -192,9 +192,9 @@ def test_a_row_that_is_tried_out_is_answered_and_leaves_no_trace(serve: Serve, p
 
 
 def test_only_a_few_rows_can_be_tried_out_and_wrong_ones_are_named(client: Client) -> None:
-    rows = [example("boston")] * 101
-    assert client.post("/boston/predict/try", json={"rows": rows}).status_code == 422
-    wrong = client.post("/boston/predict/try", json={"rows": [example("boston"), {"RM": "six"}]})
+    rows = [example("toy_plain")] * 101
+    assert client.post("/toy_plain/predict/try", json={"rows": rows}).status_code == 422
+    wrong = client.post("/toy_plain/predict/try", json={"rows": [example("toy_plain"), {"rooms": "six"}]})
     assert wrong.headers["content-type"] == "application/problem+json"
     assert {error["row"] for error in wrong.json()["errors"]} == {1}
 
@@ -202,9 +202,9 @@ def test_only_a_few_rows_can_be_tried_out_and_wrong_ones_are_named(client: Clien
 def test_a_model_without_export_can_be_tried_out_too(serve: Serve, root: Path) -> None:
     withdraw_export(root)
     client = serve(root)
-    assert page(client, "/bankchurn/predict")
-    found = client.post("/bankchurn/predict/try", json={"rows": [example("bankchurn")]}).json()
-    assert found[0]["score"] == client.post(PREDICT, json=example("bankchurn")).json()["probability"]
+    assert page(client, "/toy/predict")
+    found = client.post("/toy/predict/try", json={"rows": [example("toy")]}).json()
+    assert found[0]["score"] == client.post(PREDICT, json=example("toy")).json()["probability"]
 
 
 def test_a_sample_is_a_row_that_can_be_predicted(client: Client, project: Project) -> None:
@@ -213,25 +213,25 @@ def test_a_sample_is_a_row_that_can_be_predicted(client: Client, project: Projec
 
 
 def test_without_samples_the_page_does_without_them(serve: Serve, root: Path) -> None:
-    (root / "reports" / "bankchurn" / "samples.json").unlink()
+    (root / "reports" / "toy" / "samples.json").unlink()
     client = serve(root)
-    found = page(client, "/bankchurn/predict")
+    found = page(client, "/toy/predict")
     assert schema(found)["ranges"] == {}
     assert "random" not in {button.get("id") for button in found.all("button")}
-    response = client.get("/bankchurn/predict/sample")
+    response = client.get("/toy/predict/sample")
     assert response.status_code == 404
-    assert "dvc repro explain@bankchurn" in response.json()["detail"]
+    assert "dvc repro explain@toy" in response.json()["detail"]
 
 
 def test_what_a_page_shows_of_a_model_is_renewed_with_the_model(serve: Serve, root: Path, checkout: Path) -> None:
     client = serve(root)
-    threshold = schema(page(client, "/bankchurn/predict"))["threshold"]
-    samples = root / "reports" / "bankchurn" / "samples.json"
+    threshold = schema(page(client, "/toy/predict"))["threshold"]
+    samples = root / "reports" / "toy" / "samples.json"
     samples.write_text(json.dumps(json.loads(samples.read_text()) | {"percentiles": [0.0, 1.0]}))
-    assert len(schema(page(client, "/bankchurn/predict"))["percentiles"]) == 101
+    assert len(schema(page(client, "/toy/predict"))["percentiles"]) == 101
     swap_in_other(root, checkout)
-    client.post("/v1/bankchurn/reload", headers=ADMIN).raise_for_status()
-    found = schema(page(client, "/bankchurn/predict"))
+    client.post("/v1/toy/reload", headers=ADMIN).raise_for_status()
+    found = schema(page(client, "/toy/predict"))
     assert found["percentiles"] == [0.0, 1.0]
     assert found["threshold"] != threshold
 
@@ -239,7 +239,7 @@ def test_what_a_page_shows_of_a_model_is_renewed_with_the_model(serve: Serve, ro
 def test_pages_are_found_from_any_folder(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     client = serve()
-    assert page(client, "/bankchurn/predict")
+    assert page(client, "/toy/predict")
     assert client.get("/static/style.css").status_code == 200
 
 
@@ -272,6 +272,7 @@ def test_nothing_but_static_files_is_sent_as_such(client: Client, name: str) -> 
     assert client.get(f"/static/{name}").status_code == 404
 
 
+@pytest.mark.slow
 def test_the_charts_come_from_this_server_and_where_they_cannot_the_page_goes_on(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,7 +290,7 @@ def test_the_charts_come_from_this_server_and_where_they_cannot_the_page_goes_on
     assert client.get("/static/vega.js").content == b"later"  # made once
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/bankchurn/nowhere", "/v1/nowhere", "/static/no/such"])
+@pytest.mark.parametrize("path", ["/nowhere", "/toy/nowhere", "/v1/nowhere", "/static/no/such"])
 def test_a_browser_gets_a_page_for_an_error_and_everybody_else_problem_details(client: Client, path: str) -> None:
     response = client.get(path, headers=BROWSER)
     assert response.status_code == 404
@@ -312,7 +313,7 @@ def test_an_address_is_shown_as_text(client: Client) -> None:
 def test_a_fault_of_a_page_tells_nothing_about_itself(serve: Serve) -> None:
     client = serve()
     client.app.state.site.tabs = lambda project: 1 / 0
-    response = client.get("/bankchurn/predict")
+    response = client.get("/toy/predict")
     assert response.status_code == 500
     assert "ZeroDivision" not in response.text
 
@@ -359,7 +360,7 @@ def cookie_of(response: Any) -> str:
 
 
 def sign_in(client: Client, key: str = KEY, **headers: str) -> Any:
-    form = {"key": key, "next": "/bankchurn/predict"}
+    form = {"key": key, "next": "/toy/predict"}
     return client.post("/sign-in", data=form, headers=OWN | headers, follow_redirects=False)
 
 
@@ -369,7 +370,7 @@ def signed(serve: Serve, **changes: Any) -> Client:
     return client
 
 
-@pytest.mark.parametrize("path", ["/", "/bankchurn/predict"])
+@pytest.mark.parametrize("path", ["/", "/toy/predict"])
 def test_without_a_key_a_browser_is_led_to_the_sign_in_and_others_are_refused(serve: Serve, path: str) -> None:
     client = serve(api_keys=[digest(KEY)])
     led = client.get(path, headers=BROWSER, follow_redirects=False)
@@ -377,19 +378,19 @@ def test_without_a_key_a_browser_is_led_to_the_sign_in_and_others_are_refused(se
     assert led.headers["location"] == f"/sign-in?next={path}"
     assert client.get(led.headers["location"], headers=BROWSER).status_code == 200
     assert client.get(path).status_code == 401
-    assert client.post("/bankchurn/predict/try", json={"rows": [example("bankchurn")]}).status_code == 401
+    assert client.post("/toy/predict/try", json={"rows": [example("toy")]}).status_code == 401
     assert client.get(path, headers={"X-API-Key": KEY}).status_code == 200
 
 
 def test_signing_in_sets_a_strict_cookie_and_goes_on_to_the_page(serve: Serve) -> None:
     client = serve(api_keys=[digest(KEY)])
     response = sign_in(client)
-    assert response.headers["location"] == "/bankchurn/predict"
+    assert response.headers["location"] == "/toy/predict"
     attributes = cookie_of(response).lower()
     for part in ("httponly", "samesite=strict", "path=/", f"max-age={SIGNED_IN_FOR}"):
         assert part in attributes
     assert "secure" not in attributes
-    assert page(client, "/bankchurn/predict")
+    assert page(client, "/toy/predict")
     assert "secure" in cookie_of(sign_in(client, **{"X-Forwarded-Proto": "https"})).lower()
 
 
@@ -417,7 +418,7 @@ def test_the_sign_in_leads_nowhere_else(serve: Serve, address: str) -> None:
 
 def test_the_cookie_opens_the_routes_to_pages_of_this_server_only(serve: Serve) -> None:
     client = signed(serve)
-    assert client.get("/v1/bankchurn").status_code == 200
+    assert client.get("/v1/toy").status_code == 200
     for headers, status in (
         ({"Sec-Fetch-Site": "same-origin"}, 200),
         ({"Origin": "http://testserver.local"}, 200),
@@ -429,7 +430,7 @@ def test_the_cookie_opens_the_routes_to_pages_of_this_server_only(serve: Serve) 
         ({"X-API-Key": KEY}, 200),
         ({"Sec-Fetch-Site": "same-origin", "X-API-Key": "wrong"}, 401),
     ):
-        assert client.post(PREDICT, json=example("bankchurn"), headers=headers).status_code == status, headers
+        assert client.post(PREDICT, json=example("toy"), headers=headers).status_code == status, headers
 
 
 def test_a_form_of_another_site_neither_signs_in_nor_out(serve: Serve) -> None:
@@ -446,12 +447,12 @@ def test_signing_out_takes_the_cookie_away(serve: Serve) -> None:
     response = client.post("/sign-out", headers=OWN, follow_redirects=False)
     assert (response.status_code, response.headers["location"]) == (303, "/sign-in")
     assert "max-age=0" in cookie_of(response).lower()
-    assert client.get("/v1/bankchurn").status_code == 401
+    assert client.get("/v1/toy").status_code == 401
 
 
 def try_cookie(client: Client, value: str) -> int:
     client.cookies.clear()
-    return client.get("/v1/bankchurn", headers={b"Cookie": f"{COOKIE}={value}".encode()}).status_code
+    return client.get("/v1/toy", headers={b"Cookie": f"{COOKIE}={value}".encode()}).status_code
 
 
 def test_a_cookie_is_good_in_every_process_until_its_key_is_removed(serve: Serve) -> None:
@@ -465,8 +466,8 @@ def test_a_cookie_is_good_in_every_process_until_its_key_is_removed(serve: Serve
 
 def test_a_budget_is_kept_by_the_key_that_signed_in(serve: Serve) -> None:
     client = signed(serve, rate_limit=3)
-    with_key = [client.get("/v1/bankchurn", headers={"X-API-Key": KEY}).status_code for _ in range(2)]
-    by_cookie = [client.get("/v1/bankchurn").status_code for _ in range(2)]
+    with_key = [client.get("/v1/toy", headers={"X-API-Key": KEY}).status_code for _ in range(2)]
+    by_cookie = [client.get("/v1/toy").status_code for _ in range(2)]
     assert with_key + by_cookie == [200, 200, 200, 429]
 
 

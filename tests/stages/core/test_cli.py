@@ -24,18 +24,18 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str, error: Exception | No
 
 
 def test_a_stage_is_called_with_the_project_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert call(monkeypatch, "telecom") == ["telecom"]
+    assert call(monkeypatch, "toy") == ["toy"]
 
 
 def test_a_mistake_of_the_user_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as stop:
-        call(monkeypatch, "telecom", error=UserError("fix this"))
-    assert stop.value.code == "telecom: fix this"
+        call(monkeypatch, "toy", error=UserError("fix this"))
+    assert stop.value.code == "toy: fix this"
 
 
 def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ZeroDivisionError):
-        call(monkeypatch, "telecom", error=ZeroDivisionError())
+        call(monkeypatch, "toy", error=ZeroDivisionError())
 
 
 @pytest.mark.parametrize("arguments", [[], ["nobody"]])
@@ -62,10 +62,10 @@ def test_what_comes_first_can_refuse_before_the_command_runs(monkeypatch: pytest
     def refuse() -> None:
         raise UserError("fix this")
 
-    monkeypatch.setattr(sys, "argv", ["stage", "telecom"])
+    monkeypatch.setattr(sys, "argv", ["stage", "toy"])
     with pytest.raises(SystemExit) as stop:
         run(lambda name: pytest.fail(f"{name} was run"), first=refuse)
-    assert stop.value.code == "telecom: fix this"
+    assert stop.value.code == "toy: fix this"
 
 
 SCRIPTS = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")

@@ -16,7 +16,7 @@ from stages.projects._base import Column, Project, columns_of
 from tests.samples import raw_rows
 
 NUMBER = Column("x", "number", integer=False, required=True)
-CODE = Column("zip_code", "text", integer=False, required=False, min_length=5, max_length=5)
+CODE = Column("berth", "text", integer=False, required=False, min_length=5, max_length=5)
 DAY = Column("day", "date", integer=False, required=False)
 
 
@@ -85,9 +85,9 @@ def test_values_that_were_coerced_stay_as_they_are(project: Project) -> None:
     ],
 )
 def test_codes_read_as_numbers_get_their_leading_zeros_back(given: list[Any], expected: list[Any]) -> None:
-    values, unreadable = coerce(pd.DataFrame({"zip_code": given}), (CODE,))
-    assert values["zip_code"].tolist() == expected
-    assert not unreadable["zip_code"].any()
+    values, unreadable = coerce(pd.DataFrame({"berth": given}), (CODE,))
+    assert values["berth"].tolist() == expected
+    assert not unreadable["berth"].any()
 
 
 def test_dates_are_read_in_iso_and_in_month_first_form() -> None:
@@ -109,20 +109,20 @@ def test_text_and_infinity_in_a_number_column_are_unreadable_and_gaps_are_not() 
 
 def test_a_column_that_is_not_there_is_all_gaps_and_one_too_many_is_left_out() -> None:
     values, unreadable = coerce(pd.DataFrame({"other": [1, 2]}), (NUMBER, CODE, DAY))
-    assert list(values) == ["x", "zip_code", "day"]
+    assert list(values) == ["x", "berth", "day"]
     assert all(is_missing(array).all() for array in values.values())
     assert not any(mask.any() for mask in unreadable.values())
 
 
 def test_a_row_that_breaks_several_rules_is_found_by_each() -> None:
     columns = (Column("n", "number", integer=True, required=True, ge=2, lt=9), CODE)
-    values, unreadable = coerce(pd.DataFrame({"n": [1.5, 9, None], "zip_code": ["12", "123456", None]}), columns)
+    values, unreadable = coerce(pd.DataFrame({"n": [1.5, 9, None], "berth": ["12", "123456", None]}), columns)
     assert {reason: mask.tolist() for reason, mask in violations(values, unreadable, columns).items()} == {
         "n: is missing": [False, False, True],
         "n: is no whole number": [True, False, False],
         "n: is below 2": [True, False, False],
         "n: is not below 9": [False, True, False],
-        "zip_code: is longer than 5 characters": [False, True, False],
+        "berth: is longer than 5 characters": [False, True, False],
     }
 
 
@@ -130,6 +130,6 @@ def test_a_row_that_breaks_several_rules_is_found_by_each() -> None:
 def test_a_frame_has_one_type_per_kind_of_column_whatever_its_gaps(rows: int) -> None:
     columns = (NUMBER, CODE, DAY)
     empty = to_frame(coerce(pd.DataFrame(index=range(rows)), columns)[0])
-    full = pd.DataFrame({"x": [1] * rows, "zip_code": ["00601"] * rows, "day": ["2019-03-14"] * rows})
+    full = pd.DataFrame({"x": [1] * rows, "berth": ["00601"] * rows, "day": ["2019-03-14"] * rows})
     assert empty.dtypes.equals(to_frame(coerce(full, columns)[0]).dtypes)
     assert len(empty) == rows

@@ -7,6 +7,6 @@ from stages.projects._base import load_project
 
 
 def test_the_baseline_looks_at_no_row() -> None:
-    churn, boston = load_project("bankchurn"), load_project("boston")
-    assert baseline_scores(churn, np.array([0, 0, 0, 1]), 2).tolist() == [0.25, 0.25]
-    assert baseline_scores(boston, np.array([1.0, 2.0, 9.0]), 2).tolist() == [2, 2]
+    parcels, villages = load_project("toy"), load_project("toy_plain")
+    assert baseline_scores(parcels, np.array([0, 0, 0, 1]), 2).tolist() == [0.25, 0.25]
+    assert baseline_scores(villages, np.array([1.0, 2.0, 9.0]), 2).tolist() == [2, 2]

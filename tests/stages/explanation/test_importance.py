@@ -31,9 +31,9 @@ TRAIN = settings(
     voting={"members": {"random_forest": 1}},
 )
 EXPLAINED = [
-    *[("bankchurn", name) for name in ("logistic_regression", "random_forest", "extra_trees", "gradient_boosting")],
-    *[("carvision", name) for name in ("ridge", "linear_regression", "random_forest", "extra_trees", "gradient_boosting")],
-    *[(project, "hist_gradient_boosting") for project in ("bankchurn", "carvision")],
+    *[("toy", name) for name in ("logistic_regression", "random_forest", "extra_trees", "gradient_boosting")],
+    *[("toy_price", name) for name in ("ridge", "linear_regression", "random_forest", "extra_trees", "gradient_boosting")],
+    *[(project, "hist_gradient_boosting") for project in ("toy", "toy_price")],
 ]
 
 
@@ -62,7 +62,7 @@ def test_contributions_add_up_to_the_output_of_the_estimator(name: str, estimato
 
 
 def test_contributions_of_a_linear_model_are_its_coefficients_times_the_distance_from_the_mean() -> None:
-    project = load_project("boston")
+    project = load_project("toy_plain")
     model, features = fitted(project, "ridge")
     explained = shap_values(model, "ridge", features, project)
     assert explained is not None
@@ -72,7 +72,7 @@ def test_contributions_of_a_linear_model_are_its_coefficients_times_the_distance
 
 
 def test_the_raw_output_is_log_odds_for_boosting_and_a_probability_for_forests() -> None:
-    project = load_project("bankchurn")
+    project = load_project("toy")
     for name, low, high in (("random_forest", 0.0, 1.0), ("hist_gradient_boosting", -np.inf, 0.0)):
         model, features = fitted(project, name)
         layers = unwrap(model["model"])
@@ -83,14 +83,14 @@ def test_the_raw_output_is_log_odds_for_boosting_and_a_probability_for_forests()
 
 @pytest.mark.parametrize("name", ["voting", "gaussian_process"])
 def test_an_estimator_without_an_exact_explainer_has_no_contributions(name: str) -> None:
-    assert shap_values(None, name, pd.DataFrame(), load_project("boston")) is None
+    assert shap_values(None, name, pd.DataFrame(), load_project("toy_plain")) is None
 
 
 def test_contributions_that_do_not_add_up_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     check_additivity(np.array([1.0, 1e9]), np.array([1.0 + 1e-9, 1e9 + 1]))
     with pytest.raises(ArithmeticError, match=r"miss the model's output by up to 0\.091"):
         check_additivity(np.array([1.0, 2.0]), np.array([1.1, 2.0]))
-    project = load_project("boston")
+    project = load_project("toy_plain")
     model, features = fitted(project, "hist_gradient_boosting")
     monkeypatch.setattr(stages.explanation.importance, "raw_output", lambda estimator, rows: estimator.predict(rows) + 0.01)
     with pytest.raises(ArithmeticError):
@@ -99,10 +99,10 @@ def test_contributions_that_do_not_add_up_are_an_error(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("metric", ["mae", "r2"])
 def test_shuffling_hurts_by_the_feature_the_model_rests_on_and_by_no_other(metric: str) -> None:
-    project = replace(load_project("boston"), primary_metric=metric)
+    project = replace(load_project("toy_plain"), primary_metric=metric)
     rng = np.random.default_rng(0)
-    features = pd.DataFrame(rng.normal(size=(200, 2)), columns=["RM", "never_used"])
-    target = features["RM"].to_numpy() * 3
+    features = pd.DataFrame(rng.normal(size=(200, 2)), columns=["rooms", "never_used"])
+    target = features["rooms"].to_numpy() * 3
     model = {"model": Ridge(alpha=1e-9).fit(features.assign(never_used=0), target)}
     found = permuted(model, features, target, project, repeats=3, seed=0)
     assert found["feature"].tolist() == ["Rooms per dwelling", "never used"]
@@ -113,9 +113,9 @@ def test_shuffling_hurts_by_the_feature_the_model_rests_on_and_by_no_other(metri
 
 
 def test_columns_are_named_for_people() -> None:
-    project = load_project("bankchurn")
-    assert readable("CreditScore", project) == "Credit score"
-    assert readable("Geography_Germany", project) == "Country: Germany"
+    project = load_project("toy")
+    assert readable("distance", project) == "Distance"
+    assert readable("carrier_Bee", project) == "Carrier: Bee"
     assert readable("years_with_us", project) == "years with us"
 
 

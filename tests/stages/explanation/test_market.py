@@ -15,17 +15,17 @@ from stages.projects._base import Project, load_project
 from tests.samples import records
 
 INTERVAL = {"coverage": 0.9, "radius": 0.3, "scale": "log"}
-MARKETS = ("carvision", "realestate")
+MARKETS = ("toy_price",)
 
 
 def cars(rows: int = 400) -> tuple[pd.DataFrame, np.ndarray]:
     """Adverts, and prices that a model could have for them."""
-    frame = records("carvision", rows)
+    frame = records("toy_price", rows)
     return frame, frame["price"].to_numpy() * np.exp(np.random.default_rng(1).normal(0, 0.3, len(frame)))
 
 
 def made(frame: pd.DataFrame, scores: np.ndarray, project: Project | None = None, **interval: Any) -> dict[str, Any]:
-    found = market(frame, scores, INTERVAL | interval, project or load_project("carvision"), seed=0)
+    found = market(frame, scores, INTERVAL | interval, project or load_project("toy_price"), seed=0)
     assert found is not None
     return found
 
@@ -41,7 +41,7 @@ def test_offers_lie_outside_the_interval_say_everything_and_can_be_predicted(rad
         asked = found["price"][offer["at"]]
         assert (asked < offer["low"]) if side < 0 else (asked > offer["high"])
         assert offer["low"] < offer["model"] < offer["high"]
-        load_project("carvision").row.model_validate(offer["row"])
+        load_project("toy_price").row.model_validate(offer["row"])
         distances.append(abs(np.log(asked / offer["model"])) if scale == "log" else abs(asked - offer["model"]))
         assert all(dimension["values"][offer["at"]] is not None for dimension in found["dimensions"])
     assert distances == pytest.approx(sorted(distances, reverse=True), rel=1e-2)
@@ -75,18 +75,18 @@ def test_the_furthest_adverts_are_listed_once_per_object_and_side(monkeypatch: p
 
 
 def test_dimensions_are_columns_with_their_unit_and_features() -> None:
-    project = load_project("carvision")
+    project = load_project("toy_price")
     frame, scores = cars()
     found = {dimension["name"]: dimension for dimension in made(frame, scores)["dimensions"]}
     assert list(found) == list(project.market)
-    assert (found["odometer"]["unit"], found["age"]["unit"]) == ("miles", "")
-    place = int(np.flatnonzero(frame["odometer"].notna() & frame["model_year"].notna())[0])
+    assert (found["hours"]["unit"], found["age"]["unit"]) == ("hours", "")
+    place = int(np.flatnonzero(frame["hours"].notna() & frame["built"].notna())[0])
     row = frame.iloc[place]
-    assert found["brand"]["levels"][found["brand"]["values"][place]] == row["model"].split()[0]
-    assert found["odometer"]["values"][place] == pytest.approx(row["odometer"], rel=1e-3)
-    assert found["age"]["values"][place] == pytest.approx(row["date_posted"].year - row["model_year"], abs=1)
-    gap = int(np.flatnonzero(frame["model_year"].isna())[0])
-    assert found["model_year"]["values"][gap] is None
+    assert found["brand"]["levels"][found["brand"]["values"][place]] == row["builder"].split()[0]
+    assert found["hours"]["values"][place] == pytest.approx(row["hours"], rel=1e-3)
+    assert found["age"]["values"][place] == pytest.approx(row["posted"].year - row["built"], abs=1)
+    gap = int(np.flatnonzero(frame["built"].isna())[0])
+    assert found["built"]["values"][gap] is None
 
 
 def test_levels_are_in_the_order_of_the_choices_or_of_their_frequency_and_rare_ones_are_one(
@@ -110,7 +110,7 @@ def test_the_explain_stage_writes_a_market_for_the_projects_that_have_one(projec
 
 
 def test_a_market_of_unknown_columns_or_without_prices_is_refused() -> None:
-    with pytest.raises(ValueError, match="carvision: market names colour, weather, no column of the record or feature"):
-        replace(load_project("carvision"), market={"weather": "Weather", "brand": "Brand", "colour": "Colour"})
-    with pytest.raises(ValueError, match="bankchurn: a market is of prices"):
-        replace(load_project("bankchurn"), market={"Age": "Age"})
+    with pytest.raises(ValueError, match="toy_price: market names colour, weather, no column of the record or feature"):
+        replace(load_project("toy_price"), market={"weather": "Weather", "brand": "Brand", "colour": "Colour"})
+    with pytest.raises(ValueError, match="toy: a market is of prices"):
+        replace(load_project("toy"), market={"distance": "distance"})

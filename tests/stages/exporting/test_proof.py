@@ -13,7 +13,7 @@ from tests.stages.runtime.test_shapley import CLASSIFIERS, REGRESSORS, served
 
 @pytest.mark.parametrize(
     ("name", "estimator"),
-    [*(("bankchurn", estimator) for estimator in CLASSIFIERS), *(("boston", estimator) for estimator in REGRESSORS)],
+    [*(("toy", estimator) for estimator in CLASSIFIERS), *(("toy_plain", estimator) for estimator in REGRESSORS)],
 )
 def test_an_exported_model_gives_the_scores_of_the_fitted_one(name: str, estimator: str) -> None:
     pipeline, scorer, *_ = served(name, estimator)
@@ -21,10 +21,10 @@ def test_an_exported_model_gives_the_scores_of_the_fitted_one(name: str, estimat
 
 
 def test_the_export_of_another_model_is_refused() -> None:
-    _, scorer, *_ = served("bankchurn", "random_forest")
-    other, *_ = served("bankchurn", "hist_gradient_boosting")
+    _, scorer, *_ = served("toy", "random_forest")
+    other, *_ = served("toy", "hist_gradient_boosting")
     with pytest.raises(UserError, match=r"differs from the pipeline by up to \S+ relative; 1e-09 is allowed"):
-        check_equal(scorer, other, records("bankchurn", 50), load_project("bankchurn"), seed=0)
+        check_equal(scorer, other, records("toy", 50), load_project("toy"), seed=0)
 
 
 def test_a_tenth_of_the_optional_values_is_removed_and_of_the_texts_unknown(project: Project) -> None:
@@ -41,9 +41,9 @@ def test_a_tenth_of_the_optional_values_is_removed_and_of_the_texts_unknown(proj
 
 
 def test_the_known_row_has_the_score_that_the_model_gives_it() -> None:
-    pipeline, *_ = served("boston", "ridge")
-    boston = load_project("boston")
-    probe = known_row(pipeline, boston)
-    assert probe["row"] == boston.example_row
-    frame = records(boston, 1).iloc[[0]].drop(columns=list(boston.example_row)).assign(**boston.example_row)
-    assert agrees(predict_scores(pipeline, frame, boston), probe["score"])
+    pipeline, *_ = served("toy_plain", "ridge")
+    plain = load_project("toy_plain")
+    probe = known_row(pipeline, plain)
+    assert probe["row"] == plain.example_row
+    frame = records(plain, 1).iloc[[0]].drop(columns=list(plain.example_row)).assign(**plain.example_row)
+    assert agrees(predict_scores(pipeline, frame, plain), probe["score"])

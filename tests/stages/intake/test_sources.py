@@ -14,13 +14,13 @@ import pytest
 
 from stages.core.cli import UserError
 from stages.intake.sources import read_source
-from stages.projects._base import load_project
 from tests.conftest import S3Server
 from tests.samples import ROOT, raw_rows
+from tests.toys import toy
 
-ESTATE = load_project("realestate")
-ROWS = raw_rows(ESTATE, 20)
-CSV = b"state,zip_code,price\nMaine,04101,250000\nPuerto Rico,00601,90000\n"
+BOATS = toy("toy_price")
+ROWS = raw_rows(BOATS, 20)
+CSV = b"state,berth,price\nMaine,04101,250000\nPuerto Rico,00601,90000\n"
 
 
 def parquet(frame: pd.DataFrame) -> bytes:
@@ -63,7 +63,7 @@ def test_files_are_read_from_a_path_from_s3_and_from_the_web(
     folder = {"path": str(tmp_path), "s3": bucket, "http": website}[place]
     with fsspec.open(f"{bucket if place == 's3' else tmp_path}/{name}", "wb") as file:
         file.write(content)
-    source = read_source(f"{folder}/{name}", ESTATE, seed=0)
+    source = read_source(f"{folder}/{name}", BOATS, seed=0)
     parquet_file = name.endswith("parquet")
     expected = pd.read_parquet(io.BytesIO(content)) if parquet_file else pd.read_csv(io.BytesIO(content), dtype=str)
     pd.testing.assert_frame_equal(source.frame, expected)
@@ -73,9 +73,9 @@ def test_files_are_read_from_a_path_from_s3_and_from_the_web(
 
 def test_csv_keeps_leading_zeros_and_drops_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "batch.csv").write_bytes(b"\xef\xbb\xbf" + CSV)
-    frame = read_source(str(tmp_path / "batch.csv"), ESTATE, seed=0).frame
-    assert list(frame) == ["state", "zip_code", "price"]
-    assert frame["zip_code"].tolist() == ["04101", "00601"]
+    frame = read_source(str(tmp_path / "batch.csv"), BOATS, seed=0).frame
+    assert list(frame) == ["state", "berth", "price"]
+    assert frame["berth"].tolist() == ["04101", "00601"]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_file_that_cannot_be_read_is_one_clear_sentence(tmp_path: Path, name: 
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(UserError, match=message) as error:
-        read_source(str(path), ESTATE, seed=0)
+        read_source(str(path), BOATS, seed=0)
     assert str(error.value).startswith(f"source {str(path)!r}: ")
     assert "\n" not in str(error.value)
 
@@ -116,12 +116,12 @@ def test_a_file_that_cannot_be_read_is_one_clear_sentence(tmp_path: Path, name: 
         ("simulate?seed=-1", "seed"),
         ("simulate?rows=", "rows"),
         ("simulate?row=10", "unknown option row"),
-        ("simulate?rows=10&shift=earthquake", "no shift 'earthquake'; realestate has covariate"),
+        ("simulate?rows=10&shift=earthquake", "no shift 'earthquake'; toy_price has covariate"),
     ],
 )
 def test_an_address_that_leads_nowhere_is_one_clear_sentence(address: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
-        read_source(address, ESTATE, seed=0)
+        read_source(address, BOATS, seed=0)
     assert str(error.value).startswith(f"source {address!r}: ")
     assert "\n" not in str(error.value)
 
@@ -129,20 +129,20 @@ def test_an_address_that_leads_nowhere_is_one_clear_sentence(address: str, messa
 def test_what_is_missing_on_a_server_is_one_clear_sentence(bucket: str, website: str) -> None:
     for address in (f"{bucket}/none.csv", "s3://nobody/none.csv", f"{website}/none.csv"):
         with pytest.raises(UserError, match="there is no such file"):
-            read_source(address, ESTATE, seed=0)
+            read_source(address, BOATS, seed=0)
     with pytest.raises(UserError, match="cannot be read") as error:
-        read_source("http://127.0.0.1:9/batch.csv", ESTATE, seed=0)
+        read_source("http://127.0.0.1:9/batch.csv", BOATS, seed=0)
     assert "\n" not in str(error.value)
 
 
 def test_a_simulation_takes_rows_seed_and_shift_from_its_address() -> None:
     def frame(address: str, seed: int = 0) -> pd.DataFrame:
-        source = read_source(address, ESTATE, seed)
+        source = read_source(address, BOATS, seed)
         assert source.simulated
         assert source.digest is None
         return source.frame
 
-    assert len(frame("simulate")) == ESTATE.simulated_rows
-    assert frame("simulate?rows=30").equals(raw_rows(ESTATE, 30))
+    assert len(frame("simulate")) == BOATS.simulated_rows
+    assert frame("simulate?rows=30").equals(raw_rows(BOATS, 30))
     assert frame("simulate?rows=30&seed=5", seed=1).equals(frame("simulate?rows=30", seed=5))
-    assert frame("simulate?rows=30&shift=inflation").equals(raw_rows(ESTATE, 30, shift="inflation"))
+    assert frame("simulate?rows=30&shift=inflation").equals(raw_rows(BOATS, 30, shift="inflation"))

@@ -6,15 +6,15 @@ from sklearn.model_selection import cross_val_predict, cross_val_score
 
 from stages.modeling.crossval import FoldResult, cross_validate, leaderboard, out_of_fold
 from stages.modeling.pipeline import RowFeatures, build_model, make_folds
-from stages.projects._base import load_project
 from tests.samples import records, settings
+from tests.toys import toy
 
-CHURN = load_project("bankchurn")
+CHURN = toy()
 
 
 def test_candidates_are_scored_on_the_same_folds_as_scikit_learn_would() -> None:
     frame = records(CHURN, 200)
-    features, target = RowFeatures("bankchurn").transform(frame), frame["Exited"].to_numpy()
+    features, target = RowFeatures("toy").transform(frame), frame["late"].to_numpy()
     folds = make_folds(CHURN, frame, 3, seed=0)
     models = {name: build_model(CHURN, name, settings(), 0) for name in ("logistic_regression", "random_forest")}
     results = list(cross_validate(models, features, target, folds, CHURN))

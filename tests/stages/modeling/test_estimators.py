@@ -24,7 +24,7 @@ TINY: dict[str, dict[str, Any]] = {
     "catboost": {"iterations": 5},
     "xgboost": {"n_estimators": 5},
 }
-EXAMPLES: dict[Task, str] = {"classification": "bankchurn", "regression": "boston"}
+EXAMPLES: dict[Task, str] = {"classification": "toy", "regression": "toy_plain"}
 MEMBERS: dict[Task, dict[str, float]] = {
     "classification": {"logistic_regression": 1.0, "hist_gradient_boosting": 3.0},
     "regression": {"ridge": 1.0, "hist_gradient_boosting": 3.0},

@@ -18,10 +18,10 @@ from stages.modeling import parallel
 from stages.modeling.crossval import cross_validate
 from stages.modeling.parallel import compute_backend
 from stages.modeling.pipeline import RowFeatures, build_model, make_folds
-from stages.projects._base import load_project
 from tests.samples import STAGES, records, settings, write_params
+from tests.toys import toy
 
-CHURN = load_project("bankchurn")
+PARCELS = toy()
 
 
 @contextmanager
@@ -49,25 +49,25 @@ def test_on_a_dask_cluster_every_stage_writes_the_same_bytes(
         folder.mkdir()
         candidates = ["hist_gradient_boosting", "random_forest", "voting"]
         train = {"model": "voting", "candidates": candidates, "calibration": "sigmoid", "voting": {"members": members}}
-        write_params(folder, "telecom", train=train)
+        write_params(folder, "toy", train=train)
         if address:
             monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)
         with chdir(folder):
             for stage in STAGES:
-                import_module(f"stages.{stage}").main("telecom")
+                import_module(f"stages.{stage}").main("toy")
         paths = [path for part in ("models", "reports") for path in (folder / part).rglob("*.*") if path.is_file()]
         made.append({path.relative_to(folder): path.read_bytes() for path in paths})
     assert made[0] == made[1]
-    assert {Path("models/telecom/model.joblib"), Path("reports/telecom/leaderboard.json")} <= made[0].keys()
+    assert {Path("models/toy/model.joblib"), Path("reports/toy/leaderboard.json")} <= made[0].keys()
 
 
 def test_folds_are_fitted_by_the_workers(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", scheduler)
-    frame = records(CHURN, 200)
-    features, target = RowFeatures("bankchurn").transform(frame), frame["Exited"].to_numpy()
+    frame = records(PARCELS, 200)
+    features, target = RowFeatures("toy").transform(frame), frame["late"].to_numpy()
     monkeypatch.setattr("stages.modeling.crossval.predict_scores", None)  # here, so a fold that is fitted here fails
-    models = {"random_forest": build_model(CHURN, "random_forest", settings(), 0)}
-    results = list(cross_validate(models, features, target, make_folds(CHURN, frame, 2, seed=0), CHURN))
+    models = {"random_forest": build_model(PARCELS, "random_forest", settings(), 0)}
+    results = list(cross_validate(models, features, target, make_folds(PARCELS, frame, 2, seed=0), PARCELS))
     assert len(results) == 2
 
 

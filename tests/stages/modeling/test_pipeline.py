@@ -26,8 +26,9 @@ from stages.modeling.pipeline import (
 )
 from stages.projects._base import Project, load_project
 from tests.samples import raw_rows, records, settings
+from tests.toys import toy
 
-CHURN = load_project("bankchurn")
+CHURN = toy()
 
 
 class Spy(ClassifierMixin, BaseEstimator):
@@ -68,12 +69,12 @@ def test_missing_optional_columns_are_missing_values_and_those_can_be_predicted(
 
 @pytest.mark.parametrize("estimator", ["hist_gradient_boosting", "ridge"])
 def test_a_column_without_any_value_in_training_changes_nothing(estimator: str) -> None:
-    homes, train = load_project("realestate"), settings()
+    homes, train = load_project("toy_price"), settings()
     frame = records(homes, 120)
-    features, target = RowFeatures("realestate").transform(frame.assign(prev_sold_date=None)), frame["price"]
+    features, target = RowFeatures("toy_price").transform(frame.assign(posted=None)), frame["price"]
     model = build_model(homes, estimator, train, seed=0).fit(features, target)
-    later = RowFeatures("realestate").transform(frame)
-    assert later["sold_year"].notna().any()
+    later = RowFeatures("toy_price").transform(frame)
+    assert later["age"].notna().any()
     np.testing.assert_array_equal(model.predict(later), model.predict(features))
 
 
@@ -111,14 +112,14 @@ def test_an_encoding_has_no_missing_value_where_the_estimator_takes_none(project
 
 
 def test_a_text_of_its_own_in_every_row_does_not_give_the_target_away() -> None:
-    cars = load_project("carvision")
+    cars = load_project("toy_price")
     rng = np.random.default_rng(0)
-    features = RowFeatures("carvision").transform(records(cars, 400))
-    features = features.assign(model=[f"car {number}" for number in range(len(features))])
+    features = RowFeatures("toy_price").transform(records(cars, 400))
+    features = features.assign(builder=[f"boat {number}" for number in range(len(features))])
     target = rng.normal(size=len(features))
     encoder = build_encoder(cars, dense=False, smooth="auto", seed=0)
     encoded = pd.DataFrame(encoder.fit_transform(features, target), columns=encoder.get_feature_names_out())
-    assert abs(np.corrcoef(encoded["model"], target)[0, 1]) < 0.3
+    assert abs(np.corrcoef(encoded["builder"], target)[0, 1]) < 0.3
 
 
 @pytest.mark.parametrize("calibration", ["none", "isotonic"])
@@ -129,30 +130,30 @@ def test_resampling_happens_only_while_fitting(
     frame = records(CHURN)
     train = settings(resampling=resampling, calibration=calibration)
     inner = build_model(CHURN, "random_forest", train, seed=0)
-    model = assemble(CHURN, calibrated(inner.set_params(estimator=Spy()), train, seed=0)).fit(frame, frame["Exited"])
-    counts = np.bincount(frame["Exited"].astype(int)).tolist()
+    model = assemble(CHURN, calibrated(inner.set_params(estimator=Spy()), train, seed=0)).fit(frame, frame["late"])
+    counts = np.bincount(frame["late"].astype(int)).tolist()
     assert unwrap(model["model"]).estimator.seen_ == ([balance(counts)] * 2 if balance else counts)
     assert model.predict_proba(frame).shape == (300, 2)
 
 
 def test_calibration_undoes_what_oversampling_does_to_the_level_of_the_probabilities() -> None:
     frame = records(CHURN, 1_000)
-    features = RowFeatures("bankchurn").transform(frame)
+    features = RowFeatures("toy").transform(frame)
     level = {}
     for calibration in ("none", "sigmoid"):
         train = settings(resampling="oversample", calibration=calibration)
-        model = calibrated(build_model(CHURN, "logistic_regression", train, 0), train, 0).fit(features, frame["Exited"])
+        model = calibrated(build_model(CHURN, "logistic_regression", train, 0), train, 0).fit(features, frame["late"])
         level[calibration] = predict_scores(model, features, CHURN).mean()
-    assert level["none"] > frame["Exited"].mean() + 0.1
-    assert level["sigmoid"] == pytest.approx(frame["Exited"].mean(), abs=0.02)
+    assert level["none"] > frame["late"].mean() + 0.1
+    assert level["sigmoid"] == pytest.approx(frame["late"].mean(), abs=0.02)
 
 
 @pytest.mark.parametrize("calibration", ["none", "sigmoid", "isotonic"])
 @pytest.mark.parametrize("name", ["hist_gradient_boosting", "random_forest"])
 def test_calibrating_a_models_own_probabilities_gives_those_it_predicts(name: str, calibration: str) -> None:
     frame = records(CHURN)
-    features, train = RowFeatures("bankchurn").transform(frame), settings(calibration=calibration)
-    model = calibrated(build_model(CHURN, name, train, 0), train, 0).fit(features, frame["Exited"])
+    features, train = RowFeatures("toy").transform(frame), settings(calibration=calibration)
+    model = calibrated(build_model(CHURN, name, train, 0), train, 0).fit(features, frame["late"])
     layers = unwrap(model)
     own = layers.estimator.predict_proba(layers.encoder.transform(features))[:, 1]
     np.testing.assert_allclose(calibrate(model, own), predict_scores(model, features, CHURN), atol=1e-9)
@@ -160,17 +161,17 @@ def test_calibrating_a_models_own_probabilities_gives_those_it_predicts(name: st
 
 def test_resampling_a_regression_is_refused() -> None:
     with pytest.raises(
-        UserError, match=r"resampling 'oversample' is for classification; set boston\.train\.resampling=none"
+        UserError, match=r"resampling 'oversample' is for classification; set toy_plain\.train\.resampling=none"
     ):
-        build_model(load_project("boston"), "ridge", settings(resampling="oversample"), 0)
+        build_model(load_project("toy_plain"), "ridge", settings(resampling="oversample"), 0)
 
 
 def test_a_threshold_decides_from_its_probability_on() -> None:
     frame = records(CHURN)
     model = build_model(CHURN, "logistic_regression", settings(), 0)
-    probability = predict_scores(assemble(CHURN, model).fit(frame, frame["Exited"]), frame, CHURN)
+    probability = predict_scores(assemble(CHURN, model).fit(frame, frame["late"]), frame, CHURN)
     threshold = float(probability[7])
-    decided = assemble(CHURN, with_threshold(model, threshold)).fit(frame, frame["Exited"])
+    decided = assemble(CHURN, with_threshold(model, threshold)).fit(frame, frame["late"])
     np.testing.assert_array_equal(decided.predict(frame), probability >= threshold)
     np.testing.assert_array_equal(predict_scores(decided, frame, CHURN), probability)
 
@@ -190,10 +191,10 @@ def test_the_encoder_and_the_estimator_are_found_under_whatever_is_around_them(p
 
 
 def test_a_log_target_predicts_the_geometric_and_not_the_arithmetic_middle() -> None:
-    boston = load_project("boston")
-    frame = records(boston, 60).assign(MEDV=[1.0, 100.0] * 30)
-    features = RowFeatures("boston").transform(frame).assign(**dict.fromkeys(boston.numeric, 1.0))
-    model = build_model(boston, "ridge", settings(), 0).fit(features, frame["MEDV"])
+    villages = load_project("toy_plain")
+    frame = records(villages, 60).assign(worth=[1.0, 100.0] * 30)
+    features = RowFeatures("toy_plain").transform(frame).assign(**dict.fromkeys(villages.numeric, 1.0))
+    model = build_model(villages, "ridge", settings(), 0).fit(features, frame["worth"])
     np.testing.assert_allclose(model.predict(features), 10)
 
 

@@ -13,10 +13,10 @@ from tests.samples import records, settings
 
 
 def test_the_threshold_follows_the_goal() -> None:
-    project = load_project("bankchurn")
-    frame = records(project, 400)
-    features = frame[["Age", "Balance", "CreditScore"]]
-    target = frame["Exited"].to_numpy()
+    project = load_project("toy")
+    frame = records(project, 400).fillna({"weight": 8.0})
+    features = frame[["distance", "value", "weight"]]
+    target = frame["late"].to_numpy()
     model = Pipeline([("columns", StandardScaler()), ("estimator", LogisticRegression())])
     unseen = cross_val_predict(model, features, target, method="predict_proba")[:, 1]
     thresholds = []

@@ -13,10 +13,10 @@ from stages.core.cli import UserError
 from stages.monitoring.batch import Batch, one_of_each, read_file, shuffle
 from tests.stages.drifting import gathered, live, raw
 
-CUSTOMERS = raw(rows=300)
+PARCELS = raw(rows=300)
 
 
-def read(address: str, limit: int = 50_000, name: str = "bankchurn") -> Batch:
+def read(address: str, limit: int = 50_000, name: str = "toy") -> Batch:
     model = live(name)
     return read_file(address, model.project, model.reference, limit, seed=0)
 
@@ -24,42 +24,42 @@ def read(address: str, limit: int = 50_000, name: str = "bankchurn") -> Batch:
 @settings(max_examples=10)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_and_how_they_are_cut_change_nothing(random: Any) -> None:
-    order = list(range(len(CUSTOMERS)))
+    order = list(range(len(PARCELS)))
     random.shuffle(order)
     cut = random.randrange(1, len(order))
     whole, parts = (
-        gathered(live(), CUSTOMERS),
-        gathered(live(), CUSTOMERS.iloc[order[:cut]], CUSTOMERS.iloc[order[cut:]]),
+        gathered(live(), PARCELS),
+        gathered(live(), PARCELS.iloc[order[:cut]], PARCELS.iloc[order[cut:]]),
     )
     pd.testing.assert_frame_equal(whole.frame, parts.frame)
     assert (whole.rows, whole.missing, whole.reasons) == (parts.rows, parts.missing, parts.reasons)
 
 
 def test_counts_are_of_all_rows_where_only_a_sample_is_kept() -> None:
-    adverts = raw("carvision", 900, shift="new_category")
+    adverts = raw("toy_price", 900, shift="new_category")
     adverts.loc[:44, "condition"] = "rusty"
-    batch = gathered(live("carvision"), adverts[:400], adverts[400:], limit=200)
+    batch = gathered(live("toy_price"), adverts[:400], adverts[400:], limit=200)
     accepted = adverts[45:]
     assert (batch.rows, batch.accepted, batch.rejected, batch.sampled) == (900, 855, 45, 200)
     assert 150 < len(batch.frame) <= 200
-    assert batch.missing["odometer"] == accepted["odometer"].isna().sum()
-    assert batch.unseen["model"]["tesla model 3"] == (accepted["model"] == "tesla model 3").sum() > 0
+    assert batch.missing["hours"] == accepted["hours"].isna().sum()
+    assert batch.unseen["builder"]["swan two"] == (accepted["builder"] == "swan two").sum() > 0
     (reason,) = batch.reasons
     assert batch.reasons[reason] == batch.offenders[reason]["rusty"] == 45
 
 
 def test_every_row_is_as_likely_to_be_in_the_sample_as_another() -> None:
-    chunks = [CUSTOMERS.assign(CreditScore=400 + part) for part in range(8)]
-    parts = gathered(live(), *chunks, limit=800).frame["CreditScore"].value_counts()
+    chunks = [PARCELS.assign(distance=400 + part) for part in range(8)]
+    parts = gathered(live(), *chunks, limit=800).frame["distance"].value_counts()
     assert len(parts) == 8
     assert parts.between(60, 140).all()
 
 
 def test_copies_of_an_object_count_once_where_the_project_knows_objects() -> None:
-    twice = pd.concat([raw("carvision", 200)] * 2)
-    assert len(gathered(live("carvision"), twice).frame) == len(gathered(live("carvision"), twice[:200]).frame) < 200
-    assert len(gathered(live(), CUSTOMERS, CUSTOMERS).frame) == 600
-    assert one_of_each(CUSTOMERS, live().project) is CUSTOMERS
+    twice = pd.concat([raw("toy_price", 200)] * 2)
+    assert len(gathered(live("toy_price"), twice).frame) == len(gathered(live("toy_price"), twice[:200]).frame) < 200
+    assert len(gathered(live(), PARCELS, PARCELS).frame) == 600
+    assert one_of_each(PARCELS, live().project) is PARCELS
 
 
 def test_equal_rows_are_spread_over_a_shuffled_frame() -> None:
@@ -68,9 +68,9 @@ def test_equal_rows_are_spread_over_a_shuffled_frame() -> None:
 
 
 def test_a_batch_may_lack_the_target_but_not_a_column_of_the_row() -> None:
-    assert gathered(live(), CUSTOMERS.drop(columns="Exited")).frame["Exited"].isna().all()
-    lacking = gathered(live(), CUSTOMERS.drop(columns=["Age", "Gender", "Tenure"]))
-    assert lacking.absent == ["Gender", "Age"]
+    assert gathered(live(), PARCELS.drop(columns="late")).frame["late"].isna().all()
+    lacking = gathered(live(), PARCELS.drop(columns=["distance", "sender", "weight"]))
+    assert lacking.absent == ["sender", "distance"]
     assert lacking.frame.empty
 
 
@@ -80,8 +80,8 @@ def test_a_batch_may_lack_the_target_but_not_a_column_of_the_row() -> None:
         ("none.parquet", None, "there is no such file"),
         ("torn.parquet", b"PAR1 and then nothing", "is no readable Parquet file"),
         ("empty.csv", b"", "the file is empty"),
-        ("header.csv", CUSTOMERS.head(0).to_csv(index=False).encode(), "has no rows"),
-        ("other.csv", b"a;b\n1;2\n", r"has no column of bankchurn; its first is 'a;b'"),
+        ("header.csv", PARCELS.head(0).to_csv(index=False).encode(), "has no rows"),
+        ("other.csv", b"a;b\n1;2\n", r"has no column of toy; its first is 'a;b'"),
         ("notes.txt", b"hello", "end in .csv or .parquet"),
     ],
 )
@@ -100,8 +100,8 @@ def test_a_parquet_file_is_read_in_parts_and_equals_the_same_rows_as_csv(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stages.monitoring.batch.CHUNK", 70)
-    CUSTOMERS.to_parquet("batch.parquet", row_group_size=100)
-    CUSTOMERS.to_csv("batch.csv", index=False)
+    PARCELS.to_parquet("batch.parquet", row_group_size=100)
+    PARCELS.to_csv("batch.csv", index=False)
     parquet, csv = read("batch.parquet"), read("batch.csv")
     pd.testing.assert_frame_equal(parquet.frame, csv.frame)
     assert parquet.rows == csv.rows == 300

@@ -63,4 +63,4 @@ def test_residuals_of_a_classifier_have_unit_variance_and_of_a_log_target_are_ra
     rng = np.random.default_rng(0)
     scores = rng.uniform(0.05, 0.95, 20_000)
     assert np.std(residuals(live().project, (rng.random(20_000) < scores) * 1, scores)) == pytest.approx(1, abs=0.02)
-    assert residuals(live("carvision").project, np.array([110.0]), np.array([100.0])) == pytest.approx(np.log(1.1))
+    assert residuals(live("toy_price").project, np.array([110.0]), np.array([100.0])) == pytest.approx(np.log(1.1))

@@ -6,12 +6,12 @@ from stages.projects._base import load_project
 
 def test_features_weigh_for_the_field_that_they_are_made_of() -> None:
     ranking = [
-        {"feature": "Age", "importance": 0.3},
-        {"feature": "dormant age", "importance": 0.3},
-        {"feature": "Country: Germany", "importance": 0.25},
-        {"feature": "Country: Spain", "importance": 0.25},
-        {"feature": "Gender: Male", "importance": 0.1},
+        {"feature": "Declared value", "importance": 0.3},
+        {"feature": "value per kg", "importance": 0.3},
+        {"feature": "Carrier: Bee", "importance": 0.25},
+        {"feature": "Carrier: Cat", "importance": 0.25},
+        {"feature": "Region: south", "importance": 0.1},
     ]
-    order = ranked_columns(load_project("bankchurn"), ranking)
-    assert order[:3] == ["Age", "Geography", "Gender"]
-    assert sorted(order) == sorted(ranked_columns(load_project("bankchurn"), []))
+    order = ranked_columns(load_project("toy"), ranking)
+    assert order[:3] == ["value", "carrier", "region"]
+    assert sorted(order) == sorted(ranked_columns(load_project("toy"), []))

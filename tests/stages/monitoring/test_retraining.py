@@ -14,7 +14,7 @@ NEW = Facts(
     adopted=False,
     reverted=False,
     revision="",
-    pending=["data/telecom/batches/a.csv"],
+    pending=["data/toy/batches/a.csv"],
     check={},
     decision={},
     tagged=True,
@@ -71,5 +71,5 @@ def test_an_action_that_changes_nothing_is_not_repeated_without_end(monkeypatch:
     monkeypatch.setattr(retraining, "check_clean", lambda request, state: None)
     monkeypatch.setitem(ACTIONS, State.INTERRUPTED, lambda request, facts: asked.append(request))
     with pytest.raises(RuntimeError, match="INTERRUPTED"):
-        retrain(Request("telecom", "batch.csv", b"rows"))
+        retrain(Request("toy", "batch.csv", b"rows"))
     assert len(asked) == 1

@@ -12,8 +12,9 @@ from pydantic import BaseModel, Field
 import stages
 from stages.projects._base import Column, columns_of, load_project
 from tests.samples import ROOT
+from tests.toys import toy
 
-CHURN = load_project("bankchurn")
+PARCELS = toy()
 
 
 class Wide(BaseModel):
@@ -44,26 +45,17 @@ def test_a_field_without_a_column_form_is_refused_by_name(annotation: Any) -> No
 
 
 def test_a_project_whose_target_is_an_input_or_unknown_is_refused() -> None:
-    with pytest.raises(ValueError, match="bankchurn: the target 'Age' is a field of the row"):
-        replace(CHURN, target="Age")
-    with pytest.raises(ValueError, match="bankchurn: the record lacks the target 'Churned'"):
-        replace(CHURN, target="Churned")
-    with pytest.raises(ValueError, match="bankchurn: the record must extend the row"):
-        replace(CHURN, row=Wide)
+    with pytest.raises(ValueError, match="toy: the target 'weight' is a field of the row"):
+        replace(PARCELS, target="weight")
+    with pytest.raises(ValueError, match="toy: the record lacks the target 'Churned'"):
+        replace(PARCELS, target="Churned")
+    with pytest.raises(ValueError, match="toy: the record must extend the row"):
+        replace(PARCELS, row=Wide)
 
 
 def test_an_unknown_project_is_told_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="no project 'nobody': stages/projects holds bankchurn, boston"):
+    with pytest.raises(ValueError, match="no project 'nobody': stages/projects holds toy, toy_plain, toy_price"):
         load_project("nobody")
-
-
-def test_projects_load_without_pandas_and_scikit_learn_for_the_server() -> None:
-    code = (
-        "import sys; from stages.projects._base import *; [load_project(name) for name in project_names()]; "
-        "print(sorted({'pandas', 'sklearn', 'scipy', 'pyarrow'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
 
 
 def test_numeric_libraries_run_in_one_thread_whatever_the_environment_says() -> None:

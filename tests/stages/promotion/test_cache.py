@@ -15,7 +15,7 @@ from stages.promotion.cache import fetch_files
 from stages.runtime.identity import md5
 from tests.conftest import S3Server
 
-CONTENT = {"models/boston/model.joblib": b"model", "reports/boston/card.md": b"card"}
+CONTENT = {"models/toy_plain/model.joblib": b"model", "reports/toy_plain/card.md": b"card"}
 FILES = {path: hashlib.md5(content).hexdigest() for path, content in CONTENT.items()}
 CACHE = Path(".dvc/cache/files/md5")
 
@@ -54,10 +54,10 @@ def test_what_the_cache_lost_comes_from_the_uncommitted_remote_and_into_the_cach
     set_remote(str(tmp_path / "remote"))
     shutil.rmtree(CACHE)
     fetch_files(FILES, Path("out"))
-    assert Path("out/models/boston/model.joblib").read_bytes() == b"model"
+    assert Path("out/models/toy_plain/model.joblib").read_bytes() == b"model"
     shutil.rmtree(tmp_path / "remote")
     fetch_files(FILES, Path("again"))
-    assert Path("again/reports/boston/card.md").read_bytes() == b"card"
+    assert Path("again/reports/toy_plain/card.md").read_bytes() == b"card"
 
 
 def test_a_remote_may_be_an_s3_bucket(repository: Path, s3: S3Server) -> None:
@@ -68,22 +68,24 @@ def test_a_remote_may_be_an_s3_bucket(repository: Path, s3: S3Server) -> None:
     set_remote("s3://cache-of-models/veritable", endpointurl=s3.url, access_key_id=key, secret_access_key=secret)
     shutil.rmtree(CACHE)
     fetch_files(FILES, Path("out"))
-    assert Path("out/models/boston/model.joblib").read_bytes() == b"model"
+    assert Path("out/models/toy_plain/model.joblib").read_bytes() == b"model"
 
 
 def test_a_configured_cache_folder_is_used(repository: Path, tmp_path: Path) -> None:
     Path(".dvc/config.local").write_text(f"[cache]\ndir = {tmp_path / 'elsewhere'}\n")
     shutil.move(".dvc/cache", tmp_path / "elsewhere")
     fetch_files(FILES, Path("out"))
-    assert Path("out/models/boston/model.joblib").read_bytes() == b"model"
+    assert Path("out/models/toy_plain/model.joblib").read_bytes() == b"model"
 
 
 def test_a_file_that_is_nowhere_is_named_with_where_it_was_looked_for(repository: Path, tmp_path: Path) -> None:
-    lost = CACHE / FILES["reports/boston/card.md"][:2]
+    lost = CACHE / FILES["reports/toy_plain/card.md"][:2]
     shutil.rmtree(lost)
     with pytest.raises(UserError, match="default remote") as refusal:
         fetch_files(FILES, Path("out"))
-    assert all(part in str(refusal.value) for part in ("reports/boston/card.md", FILES["reports/boston/card.md"], str(lost)))
+    assert all(
+        part in str(refusal.value) for part in ("reports/toy_plain/card.md", FILES["reports/toy_plain/card.md"], str(lost))
+    )
     set_remote(str(tmp_path / "empty"))
     with pytest.raises(UserError, match=r"not on the remote 'away'\. Run `dvc push` where it was made"):
         fetch_files(FILES, Path("out"))
@@ -97,7 +99,7 @@ def test_a_remote_that_fails_is_told_in_its_own_words(repository: Path) -> None:
 
 
 def test_a_damaged_file_in_the_cache_is_refused(repository: Path) -> None:
-    digest = FILES["models/boston/model.joblib"]
+    digest = FILES["models/toy_plain/model.joblib"]
     damaged = CACHE / digest[:2] / digest[2:]
     damaged.chmod(0o644)
     damaged.write_bytes(b"m0del")

@@ -70,11 +70,11 @@ def test_the_code_of_a_model_is_that_of_the_stages_that_made_it() -> None:
             "cmd": "",
             "deps": [{"path": f"stages/{stage}.py", "md5": stage}, {"path": f"data/{project}/x", "md5": "x"}],
         }
-        for project in ("sixth", "telecom")
+        for project in ("toy", "toy_plain")
         for stage in ("ingest", "prepare", "train", "export", "evaluate", "explain")
     }
-    del stages["ingest@sixth"]
+    del stages["ingest@toy"]
     lock = yaml.safe_dump({"schema": "2.0", "stages": stages}).encode()
     making = ("ingest", "prepare", "train", "export")
-    assert code_dependencies(lock, "sixth", making) == {f"stages/{stage}.py" for stage in ("prepare", "train", "export")}
-    assert len(code_dependencies(lock, "sixth")) == 5
+    assert code_dependencies(lock, "toy", making) == {f"stages/{stage}.py" for stage in ("prepare", "train", "export")}
+    assert len(code_dependencies(lock, "toy")) == 5

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from stages.core.files import read_json
 from stages.modeling.pipeline import predict_scores
-from stages.projects._base import Project, load_project
+from stages.projects._base import Project
 from stages.promotion import checkout
 from stages.promotion.evidence import (
     Model,
@@ -28,26 +27,25 @@ from stages.promotion.gate import Comparison, check_artifact
 from stages.promotion.settings import Promote
 from stages.promotion.tags import Version
 from tests.samples import records
-from tests.stages.sixth import project as sixth
+from tests.toys import toy
 
-BANK, CARS, HOMES, TELECOM = (load_project(name) for name in ("bankchurn", "carvision", "realestate", "telecom"))
+PARCELS, BOATS = toy(), toy("toy_price")
 TERMS = Terms(Promote(), resamples=100, seed=0)
 
 
 @pytest.fixture
-def artifact(run_stages: Callable[[str], Path], tmp_path: Path) -> tuple[Path, pd.DataFrame]:
-    """A copy of a small telecom model, and its test rows."""
-    folder = run_stages("telecom")
-    shutil.copytree(folder / "models" / "telecom", tmp_path / "model")
-    return tmp_path / "model", pd.read_parquet(folder / "data" / "telecom" / "test.parquet")
+def artifact(checkout: Path, tmp_path: Path) -> tuple[Path, pd.DataFrame]:
+    """A copy of a small toy model, and its test rows."""
+    shutil.copytree(checkout / "models" / "toy", tmp_path / "model")
+    return tmp_path / "model", pd.read_parquet(checkout / "data" / "toy" / "test.parquet")
 
 
 def test_an_exported_model_is_scored_as_it_is_served_and_timed(artifact: tuple[Path, pd.DataFrame]) -> None:
     import joblib
 
     folder, test = artifact
-    scores, found = try_artifact(TELECOM, folder, test)
-    assert scores == pytest.approx(predict_scores(joblib.load(folder / "model.joblib"), test, TELECOM), rel=1e-9)
+    scores, found = try_artifact(PARCELS, folder, test)
+    assert scores == pytest.approx(predict_scores(joblib.load(folder / "model.joblib"), test, PARCELS), rel=1e-9)
     assert (found.kind, found.broken) == ("exported scorer", "")
     assert found.difference is not None
     assert 0 <= found.difference < 1e-9
@@ -58,11 +56,11 @@ def test_an_exported_model_is_scored_as_it_is_served_and_timed(artifact: tuple[P
 
 def test_a_model_without_an_export_is_scored_by_its_pipeline(artifact: tuple[Path, pd.DataFrame]) -> None:
     folder, test = artifact
-    exported, _ = try_artifact(TELECOM, folder, test)
+    exported, _ = try_artifact(PARCELS, folder, test)
     probe = read_json(folder / "plan.json")["probe"]
     (folder / "plan.json").write_text(json.dumps({"exported": False, "reason": "no such graph", "probe": probe}))
     (folder / "scorer.onnx").write_bytes(b"")
-    scores, found = try_artifact(TELECOM, folder, test)
+    scores, found = try_artifact(PARCELS, folder, test)
     assert scores == pytest.approx(exported, rel=1e-9)
     assert (found.difference, found.probe) == (None, 0)
     assert found.kind.startswith("pipeline")
@@ -73,7 +71,7 @@ def test_a_broken_or_missing_file_is_a_finding_and_no_crash(artifact: tuple[Path
     folder, test = artifact
     (folder / file).write_bytes(b"no model")
     for _ in range(2):
-        scores, found = try_artifact(TELECOM, folder, test)
+        scores, found = try_artifact(PARCELS, folder, test)
         assert isinstance(scores, str)
         assert found.broken
         assert check_artifact(found, Promote()).passed is False
@@ -85,9 +83,9 @@ def test_scores_that_are_no_numbers_are_a_finding(
 ) -> None:
     folder, test = artifact
     monkeypatch.setattr(
-        "stages.promotion.evidence.Scorer.score", lambda scorer, columns: np.full(len(columns["calls"]), np.nan)
+        "stages.promotion.evidence.Scorer.score", lambda scorer, columns: np.full(len(columns["value"]), np.nan)
     )
-    scores, found = try_artifact(TELECOM, folder, test)
+    scores, found = try_artifact(PARCELS, folder, test)
     assert isinstance(scores, str)
     assert found.broken == "ValueError: it gives scores that are no numbers"
 
@@ -97,7 +95,7 @@ def test_a_known_row_that_scores_otherwise_is_found(artifact: tuple[Path, pd.Dat
     plan = read_json(folder / "plan.json")
     plan["probe"]["score"] *= 1.001
     (folder / "plan.json").write_text(json.dumps(plan))
-    _, found = try_artifact(TELECOM, folder, test)
+    _, found = try_artifact(PARCELS, folder, test)
     assert found.probe == pytest.approx(0.001, rel=0.01)
 
 
@@ -112,23 +110,23 @@ def test_the_first_row_only_warms_up() -> None:
 
 
 def test_known_rows_are_found_whatever_their_order_and_their_types() -> None:
-    frame = records(BANK, 300)
-    seen = frame.iloc[::-3].drop(columns="source").astype({"Age": float, "NumOfProducts": "str"})
-    known = known_rows(BANK, seen, frame)
+    frame = records(PARCELS, 300)
+    seen = frame.iloc[::-3].drop(columns="source").astype({"distance": float, "insured": "str"})
+    known = known_rows(PARCELS, seen, frame)
     assert known.sum() == len(seen)
     assert set(frame.index[known]) == set(seen.index)
-    changed = frame.assign(EstimatedSalary=frame["EstimatedSalary"] + 0.01)
-    assert not known_rows(BANK, changed, frame).any()
-    assert not known_rows(BANK, frame[:0], frame).any()
-    assert known_rows(BANK, frame.drop(columns="Tenure"), frame).all()
+    changed = frame.assign(value=frame["value"] + 0.01)
+    assert not known_rows(PARCELS, changed, frame).any()
+    assert not known_rows(PARCELS, frame[:0], frame).any()
+    assert known_rows(PARCELS, frame.drop(columns="weight"), frame).all()
 
 
 def test_a_row_about_an_object_that_was_seen_is_known_and_one_that_names_no_object_is_not() -> None:
-    cars = records(CARS, 200)
+    cars = records(BOATS, 200)
     cheaper = cars[:50].assign(price=cars["price"][:50] / 2)
-    assert known_rows(CARS, cheaper, cars)[:50].all()
-    homes = records(HOMES, 200).assign(street=None)
-    assert not known_rows(HOMES, homes[:50].assign(price=1.0), homes).any()
+    assert known_rows(BOATS, cheaper, cars)[:50].all()
+    homes = records(BOATS, 200).assign(hours=np.nan)
+    assert not known_rows(BOATS, homes[:50].assign(price=1.0), homes).any()
 
 
 def models(project: Project, test: pd.DataFrame, *noises: float) -> list[Model]:
@@ -142,7 +140,7 @@ def models(project: Project, test: pd.DataFrame, *noises: float) -> list[Model]:
     return [Model(manifest, target * np.exp(size * noise)) for size in noises]
 
 
-@pytest.mark.parametrize("project", [BANK, CARS])
+@pytest.mark.parametrize("project", [PARCELS, BOATS])
 def test_of_two_models_the_better_wins_on_the_rows_that_the_champion_does_not_know(project: Project) -> None:
     test = records(project, 300)
     known = np.arange(len(test)) < 40
@@ -165,58 +163,58 @@ def test_of_two_models_the_better_wins_on_the_rows_that_the_champion_does_not_kn
 
 
 def test_each_model_is_judged_by_its_own_threshold() -> None:
-    test = records(BANK, 300)
-    (model,) = models(BANK, test, 1.0)
+    test = records(PARCELS, 300)
+    (model,) = models(PARCELS, test, 1.0)
     strict = Model({**model.manifest, "threshold": 0.99}, model.scores)
-    _, (own, its) = contest(BANK, TERMS, (model, strict), test, None, "v1.0.0")
-    shares = [sum(group["flagged"] for group in side["Gender"]["groups"].values()) for side in (own, its)]
+    _, (own, its) = contest(PARCELS, TERMS, (model, strict), test, None, "v1.0.0")
+    shares = [sum(group["flagged"] for group in side["region"]["groups"].values()) for side in (own, its)]
     assert shares[0] > shares[1]
 
 
 def test_too_few_rows_or_rows_of_one_class_or_a_model_without_scores_give_no_comparison() -> None:
-    test = records(BANK, 300)
-    pair = models(BANK, test, 0.5, 2.0)
+    test = records(PARCELS, 300)
+    pair = models(PARCELS, test, 0.5, 2.0)
     few = np.arange(len(test)) >= 29
-    found, fair = contest(BANK, TERMS, (pair[0], pair[1]), test, few, "v1.0.0")
+    found, fair = contest(PARCELS, TERMS, (pair[0], pair[1]), test, few, "v1.0.0")
     assert found == (
         "It cannot be compared with v1.0.0: without the rows that this was trained on, 29 of the 300 test rows are left "
         "to judge by."
     )
     assert fair == []
-    one_class = (test["Exited"] == 1).to_numpy()
-    assert "are left to judge by" in str(contest(BANK, TERMS, (pair[0], pair[1]), test, one_class, "v1.0.0")[0])
+    one_class = (test["late"] == 1).to_numpy()
+    assert "are left to judge by" in str(contest(PARCELS, TERMS, (pair[0], pair[1]), test, one_class, "v1.0.0")[0])
     mute = Model(pair[0].manifest, "It gives none.")
-    assert contest(BANK, TERMS, (mute, pair[1]), test, None, "v1.0.0") == ("It gives none.", [])
-    assert contest(BANK, TERMS, (pair[0], mute), test, None, "v1.0.0") == ("It gives none.", [])
+    assert contest(PARCELS, TERMS, (mute, pair[1]), test, None, "v1.0.0") == ("It gives none.", [])
+    assert contest(PARCELS, TERMS, (pair[0], mute), test, None, "v1.0.0") == ("It gives none.", [])
 
 
 def test_the_champion_scores_by_its_own_code_and_its_training_rows_are_had(
     repository: Path, revisions: tuple[str, str]
 ) -> None:
-    test = pd.read_parquet("data/sixth/test.parquet")
-    manifest = read_json(Path("models/sixth/manifest.json"))
-    first, second = (Version("sixth", name, commit) for name, commit in zip(("v1.0.0", "v1.1.0"), revisions, strict=True))
-    found = [meet_champion(sixth, version, manifest, test) for version in (first, second)]
+    test = pd.read_parquet("data/toy/test.parquet")
+    manifest = read_json(Path("models/toy/manifest.json"))
+    first, second = (Version("toy", name, commit) for name, commit in zip(("v1.0.0", "v1.1.0"), revisions, strict=True))
+    found = [meet_champion(PARCELS, version, manifest, test) for version in (first, second)]
     assert found[1].manifest == manifest
     scores = [np.asarray(each.scores, dtype=float) for each in found]
     assert [each.shape for each in scores] == [(len(test),)] * 2
     assert not np.array_equal(scores[0], scores[1])
-    assert scores[1] == pytest.approx(checkout.score_rows(Path(), "sixth", test), rel=1e-12)
-    seen = rows_trained_on(sixth, first)
+    assert scores[1] == pytest.approx(checkout.score_rows(Path(), "toy", test), rel=1e-12)
+    seen = rows_trained_on(PARCELS, first)
     assert seen is not None
-    assert seen.equals(pd.read_parquet("data/sixth/train.parquet"))
-    assert not known_rows(sixth, seen, test).any()
-    assert known_rows(sixth, test, test).all()
+    assert seen.equals(pd.read_parquet("data/toy/train.parquet"))
+    assert not known_rows(PARCELS, seen, test).any()
+    assert known_rows(PARCELS, test, test).all()
 
 
 def test_a_champion_of_another_contract_is_not_compared(repository: Path, revisions: tuple[str, str]) -> None:
-    test = pd.read_parquet("data/sixth/test.parquet")
-    manifest = read_json(Path("models/sixth/manifest.json"))
-    first = Version("sixth", "v1.0.0", revisions[0])
-    advice = "`gto deprecate sixth v1.0.0 prod` withdraws that one, so that this is judged as the first."
-    found = meet_champion(sixth, first, {**manifest, "target": "lost"}, test)
+    test = pd.read_parquet("data/toy/test.parquet")
+    manifest = read_json(Path("models/toy/manifest.json"))
+    first = Version("toy", "v1.0.0", revisions[0])
+    advice = "`gto deprecate toy v1.0.0 prod` withdraws that one, so that this is judged as the first."
+    found = meet_champion(PARCELS, first, {**manifest, "target": "lost"}, test)
     assert found.scores == f"It cannot be compared with v1.0.0, as its target is another; {advice}"
-    found = meet_champion(sixth, first, manifest, test.drop(columns=["region", "weight"]))
+    found = meet_champion(PARCELS, first, manifest, test.drop(columns=["region", "weight"]))
     assert found.scores == (
         f"It cannot be compared with v1.0.0, as it takes region and weight, which the rows no longer have; {advice}"
     )
@@ -224,4 +222,4 @@ def test_a_champion_of_another_contract_is_not_compared(repository: Path, revisi
 
 def test_training_rows_that_are_nowhere_are_none(repository: Path, revisions: tuple[str, str]) -> None:
     shutil.rmtree(".dvc/cache")
-    assert rows_trained_on(sixth, Version("sixth", "v1.0.0", revisions[0])) is None
+    assert rows_trained_on(PARCELS, Version("toy", "v1.0.0", revisions[0])) is None

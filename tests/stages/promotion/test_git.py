@@ -15,8 +15,8 @@ def repository(workspace: Path) -> Path:
     git("init", "--quiet")
     git("config", "user.name", "Tess Tester")
     git("config", "user.email", "tess@example.org")
-    (workspace / "reports" / "boston").mkdir(parents=True)
-    for name in ("kept", "changed", "staged", "gone", "ä ö", "reports/boston/ledger.jsonl"):
+    (workspace / "reports" / "toy_plain").mkdir(parents=True)
+    for name in ("kept", "changed", "staged", "gone", "ä ö", "reports/toy_plain/ledger.jsonl"):
         (workspace / name).write_text("first")
     git("add", ".")
     git("commit", "--quiet", "--message", "First")
@@ -40,10 +40,10 @@ def test_the_head_is_the_full_hash_of_the_commit(repository: Path) -> None:
 
 def test_changed_tracked_files_are_listed_but_for_ledgers(repository: Path) -> None:
     assert uncommitted() == []
-    for name in ("changed", "staged", "ä ö", "untracked", "reports/boston/ledger.jsonl"):
+    for name in ("changed", "staged", "ä ö", "untracked", "reports/toy_plain/ledger.jsonl"):
         (repository / name).write_text("second")
     (repository / "gone").unlink()
-    git("add", "staged", "reports/boston/ledger.jsonl")
+    git("add", "staged", "reports/toy_plain/ledger.jsonl")
     assert sorted(uncommitted()) == ["changed", "gone", "staged", "ä ö"]
 
 

@@ -25,7 +25,7 @@ DEPLOYMENT = {
     "hash": "b" * 64,
     "previous": {"version": None, "hash": None},
 }
-PATH = Path("reports/telecom/ledger.jsonl")
+PATH = Path("reports/toy/ledger.jsonl")
 
 
 @pytest.fixture
@@ -41,10 +41,10 @@ def repository(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_entries_are_read_in_the_order_they_were_appended_each_with_its_time(workspace: Path) -> None:
-    assert ledger.read("telecom") == []
-    ledger.append("telecom", DRIFT)
-    ledger.append("telecom", DEPLOYMENT)
-    found = ledger.read("telecom")
+    assert ledger.read("toy") == []
+    ledger.append("toy", DRIFT)
+    ledger.append("toy", DEPLOYMENT)
+    found = ledger.read("toy")
     for entry, given in zip(found, (DRIFT, DEPLOYMENT), strict=True):
         time = datetime.fromisoformat(entry.pop("time"))
         assert time.utcoffset() == timedelta(0)
@@ -52,7 +52,7 @@ def test_entries_are_read_in_the_order_they_were_appended_each_with_its_time(wor
         assert entry == given
     for line in PATH.read_text().splitlines():
         assert list(json.loads(line)) == sorted(json.loads(line))
-    assert ledger.read("boston") == []
+    assert ledger.read("toy_plain") == []
 
 
 @pytest.mark.parametrize(
@@ -72,32 +72,32 @@ def test_entries_are_read_in_the_order_they_were_appended_each_with_its_time(wor
 def test_an_entry_that_is_none_is_refused_and_leaves_the_ledger_as_it_was(
     workspace: Path, change: dict[str, Any], message: str
 ) -> None:
-    ledger.append("telecom", DRIFT)
+    ledger.append("toy", DRIFT)
     before = PATH.read_bytes()
     with pytest.raises(ValueError, match=message):
-        ledger.append("telecom", DRIFT | change)
+        ledger.append("toy", DRIFT | change)
     assert PATH.read_bytes() == before
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"event": "party"}', "<<<<<<< HEAD"])
 def test_a_line_that_is_no_entry_is_named(workspace: Path, line: str) -> None:
-    ledger.append("telecom", DRIFT)
+    ledger.append("toy", DRIFT)
     PATH.write_text(PATH.read_text() + "\n" + line + "\n")
-    with pytest.raises(UserError, match=r"^reports/telecom/ledger.jsonl, line 3, is no entry of a ledger: restore it"):
-        ledger.read("telecom")
+    with pytest.raises(UserError, match=r"^reports/toy/ledger.jsonl, line 3, is no entry of a ledger: restore it"):
+        ledger.read("toy")
 
 
 def test_a_last_line_without_an_end_is_not_continued(workspace: Path) -> None:
     PATH.parent.mkdir(parents=True)
     PATH.write_text(json.dumps(DRIFT))
-    ledger.append("telecom", DRIFT)
-    assert len(ledger.read("telecom")) == 2
+    ledger.append("toy", DRIFT)
+    assert len(ledger.read("toy")) == 2
 
 
 def test_a_write_that_fails_leaves_the_ledger_as_it_was_and_nothing_beside_it(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger.append("telecom", DRIFT)
+    ledger.append("toy", DRIFT)
     before = PATH.read_bytes()
 
     def fill_disk(path: Path, text: str, encoding: str) -> None:
@@ -107,25 +107,25 @@ def test_a_write_that_fails_leaves_the_ledger_as_it_was_and_nothing_beside_it(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", fill_disk)
         with pytest.raises(OSError, match="no space"):
-            ledger.append("telecom", DRIFT)
+            ledger.append("toy", DRIFT)
     assert PATH.read_bytes() == before
     assert list(PATH.parent.iterdir()) == [PATH]
-    ledger.append("telecom", DRIFT)
-    assert len(ledger.read("telecom")) == 2
+    ledger.append("toy", DRIFT)
+    assert len(ledger.read("toy")) == 2
 
 
 def append_many(number: int) -> None:
     for turn in range(20):
-        ledger.append("telecom", DRIFT | {"writer": number, "turn": turn, "filler": "x" * 10_000})
+        ledger.append("toy", DRIFT | {"writer": number, "turn": turn, "filler": "x" * 10_000})
 
 
 def test_processes_that_append_at_once_lose_no_line_and_a_reader_meanwhile_sees_whole_ones(workspace: Path) -> None:
-    ledger.append("telecom", DRIFT)
+    ledger.append("toy", DRIFT)
     done, seen = threading.Event(), []
 
     def read_on() -> None:
         while not done.is_set():
-            seen.append(len(ledger.read("telecom")))
+            seen.append(len(ledger.read("toy")))
 
     reader = threading.Thread(target=read_on)
     writers = [get_context("spawn").Process(target=append_many, args=(number,)) for number in range(3)]
@@ -139,7 +139,7 @@ def test_processes_that_append_at_once_lose_no_line_and_a_reader_meanwhile_sees_
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
     assert seen == sorted(seen)
     assert len(set(seen)) > 5
-    found = [(entry["writer"], entry["turn"]) for entry in ledger.read("telecom")[1:]]
+    found = [(entry["writer"], entry["turn"]) for entry in ledger.read("toy")[1:]]
     assert sorted(found) == [(number, turn) for number in range(3) for turn in range(20)]
     assert [[turn for writer, turn in found if writer == number] for number in range(3)] == [list(range(20))] * 3
 
@@ -149,18 +149,18 @@ def test_a_commit_holds_the_ledger_alone_and_is_not_made_twice(repository: Path)
     (repository / "new.txt").write_text("new\n")
     git("add", "new.txt")
     for entry in (DRIFT, DEPLOYMENT):
-        ledger.append("telecom", entry)
-        ledger.commit("telecom", f"Note the {entry['event']}")
+        ledger.append("toy", entry)
+        ledger.commit("toy", f"Note the {entry['event']}")
         assert git("show", "--name-only", "--format=%s", "HEAD").split("\n\n") == [f"Note the {entry['event']}", str(PATH)]
-    ledger.commit("telecom", "Again")
+    ledger.commit("toy", "Again")
     assert git("rev-list", "--count", "HEAD") == "3"
     assert git("status", "--porcelain").split("\n") == ["A  new.txt", " M other.txt"]
-    assert ledger.read("telecom")[-1]["version"] == "v1.0.0"
+    assert ledger.read("toy")[-1]["version"] == "v1.0.0"
 
 
 def test_a_ledger_cannot_be_committed_outside_git(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(workspace.parent))
-    ledger.append("telecom", DRIFT)
+    ledger.append("toy", DRIFT)
     with pytest.raises(UserError, match="not a git repository"):
-        ledger.commit("telecom", "Note it")
-    assert len(ledger.read("telecom")) == 1
+        ledger.commit("toy", "Note it")
+    assert len(ledger.read("toy")) == 1

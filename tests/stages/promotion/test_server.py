@@ -8,10 +8,10 @@ from tests.stages.answers import Answers
 
 
 def test_the_answer_is_what_the_json_holds(answers: Answers) -> None:
-    answers.given["POST /v1/boston/reload"] = (200, {"hash": "ä"})
-    assert call(f"{answers.url}/v1/boston/reload", "POST", Authorization="Bearer secret") == {"hash": "ä"}
+    answers.given["POST /v1/toy_plain/reload"] = (200, {"hash": "ä"})
+    assert call(f"{answers.url}/v1/toy_plain/reload", "POST", Authorization="Bearer secret") == {"hash": "ä"}
     ((asked, headers),) = answers.asked
-    assert asked == "POST /v1/boston/reload"
+    assert asked == "POST /v1/toy_plain/reload"
     assert headers["Authorization"] == "Bearer secret"
     assert "X-Api-Key" not in headers
 
@@ -28,7 +28,7 @@ def test_a_key_comes_from_the_environment_unless_it_is_given(answers: Answers, m
     ("status", "body", "said"),
     [
         (401, {"detail": "A valid key is needed."}, "answered 401: A valid key is needed."),
-        (409, {"detail": "models/boston lacks plan.json."}, "answered 409: models/boston lacks plan.json."),
+        (409, {"detail": "models/toy_plain lacks plan.json."}, "answered 409: models/toy_plain lacks plan.json."),
         (502, b"<html>", "answered 502: Bad Gateway"),
         (500, [], "answered 500: Internal Server Error"),
         (200, b"<html>", "gave no answer that can be read"),

@@ -16,6 +16,7 @@ from stages.projects import project_names
 from stages.review.workspace import check_workspace, checked_project
 from tests.samples import ROOT
 
+REAL_PROJECTS = True
 NAME = project_names()[0]
 
 

@@ -17,52 +17,52 @@ def explained(scale: Any, **values: float) -> Explanation:
 
 
 def test_reasons_for_a_class_are_the_strongest_in_words() -> None:
-    project = load_project("bankchurn")
-    row = {"Age": 42, "Balance": 83807.86, "HasCrCard": 0, "Geography": "Spain", "Tenure": None}
-    found = explained("log_odds", Geography=-0.1, Age=0.5, Balance=-0.4, HasCrCard=0.2, Tenure=0.3)
+    project = load_project("toy")
+    row = {"distance": 42, "value": 83807.86, "insured": 0, "carrier": "Cat", "weight": None}
+    found = explained("log_odds", carrier=-0.1, distance=0.5, value=-0.4, insured=0.2, weight=0.3)
     assert reasons(found, row, project, k=9) == [
-        "Age 42 years makes “leaves” more likely (odds × 1.65)",
-        "Account balance 83,807.86 EUR makes “leaves” less likely (odds × 0.67)",
-        "Years as a customer unknown makes “leaves” more likely (odds × 1.35)",
-        "Has a credit card: no makes “leaves” more likely (odds × 1.22)",
-        "Country Spain makes “leaves” less likely (odds × 0.90)",
+        "Distance 42 km makes “late” more likely (odds × 1.65)",
+        "Declared value 83,807.86 EUR makes “late” less likely (odds × 0.67)",
+        "Weight unknown makes “late” more likely (odds × 1.35)",
+        "Is insured: no makes “late” more likely (odds × 1.22)",
+        "Carrier Cat makes “late” less likely (odds × 0.90)",
     ]
-    assert reasons(found, row, project, k=1) == ["Age 42 years makes “leaves” more likely (odds × 1.65)"]
-    found = explained("probability", Age=0.123, Gender=-0.004, Balance=0.0)
-    assert reasons(found, {"Age": 42, "Gender": "Male"}, project) == [
-        "Age 42 years makes “leaves” more likely (by 12 points)",
-        "Gender Male makes “leaves” less likely (by 0.4 points)",
+    assert reasons(found, row, project, k=1) == ["Distance 42 km makes “late” more likely (odds × 1.65)"]
+    found = explained("probability", distance=0.123, region=-0.004, value=0.0)
+    assert reasons(found, {"distance": 42, "region": "south"}, project) == [
+        "Distance 42 km makes “late” more likely (by 12 points)",
+        "Region south makes “late” less likely (by 0.4 points)",
     ]
 
 
 def test_reasons_for_a_price_are_changes_in_per_cent_or_in_its_unit() -> None:
-    project = load_project("carvision")
-    row = {"odometer": 98_000.0, "model_year": 2013, "is_4wd": 1, "date_posted": date(2019, 3, 14)}
-    found = explained("log", odometer=-0.128, model_year=0.5, is_4wd=0.01, date_posted=0.001)
+    project = load_project("toy_price")
+    row = {"hours": 980.0, "built": 2013, "moored": 1, "posted": date(2019, 3, 14)}
+    found = explained("log", hours=-0.128, built=0.5, moored=0.01, posted=0.001)
     assert reasons(found, row, project, k=9) == [
-        "Model year 2013 raises the asking price by about 65 %",
-        "Odometer 98,000 miles lowers the asking price by about 12 %",
-        "Four-wheel drive: yes raises the asking price by about 1 %",
+        "Year built 2013 raises the asking price by about 65 %",
+        "Engine hours 980 hours lowers the asking price by about 12 %",
+        "Has a mooring: yes raises the asking price by about 1 %",
         "Day of the advert 2019-03-14 raises the asking price by about 0.1 %",
     ]
-    assert reasons(explained("value", odometer=-1234.5), row, project) == [
-        "Odometer 98,000 miles lowers the asking price by about 1,230 USD"
+    assert reasons(explained("value", hours=-1234.5), row, project) == [
+        "Engine hours 980 hours lowers the asking price by about 1,230 USD"
     ]
 
 
 def test_reasons_from_far_outside_the_training_data_stay_short() -> None:
-    found = explained("log_odds", Age=800.0, Balance=-800.0)
-    assert reasons(found, {"Age": 42, "Balance": 0}, load_project("bankchurn")) == [
-        "Age 42 years makes “leaves” more likely (odds more than × 100)",
-        "Account balance 0 EUR makes “leaves” less likely (odds less than × 0.01)",
+    found = explained("log_odds", distance=800.0, value=-800.0)
+    assert reasons(found, {"distance": 42, "value": 0}, load_project("toy")) == [
+        "Distance 42 km makes “late” more likely (odds more than × 100)",
+        "Declared value 0 EUR makes “late” less likely (odds less than × 0.01)",
     ]
-    assert reasons(explained("log", odometer=800.0), {"odometer": 0}, load_project("carvision")) == [
-        "Odometer 0 miles raises the asking price by more than 1,000 %"
+    assert reasons(explained("log", hours=800.0), {"hours": 0}, load_project("toy_price")) == [
+        "Engine hours 0 hours raises the asking price by more than 1,000 %"
     ]
 
 
 def test_reasons_name_features_that_no_field_stands_for() -> None:
-    project = load_project("carvision")
+    project = load_project("toy_price")
     found = replace(
         explained("log", some_ratio=0.1, colour_name=0.2), derived={"some_ratio": 1.23456, "colour_name": "(missing)"}
     )
@@ -75,6 +75,6 @@ def test_reasons_name_features_that_no_field_stands_for() -> None:
 @given(st.text(max_size=200))
 @example("<script>alert('x')</script>\n")
 def test_reasons_hold_no_markup_from_the_row(text: str) -> None:
-    (reason,) = reasons(explained("log", model=0.1), {"model": text}, load_project("carvision"))
+    (reason,) = reasons(explained("log", builder=0.1), {"builder": text}, load_project("toy_price"))
     assert not set("<>&\"'\n\r") & set(reason)
     assert len(reason) < 160

@@ -94,9 +94,8 @@ CLASSIFIERS = (
 )
 REGRESSORS = ("ridge", "linear_regression", *CLASSIFIERS[1:], "gaussian_process")
 MODELS = [
-    *[("bankchurn", name, calibration) for name in CLASSIFIERS for calibration in ("none", "sigmoid", "isotonic")],
-    *[("telecom", name, "sigmoid") for name in ("hist_gradient_boosting", "voting")],
-    *[(project, name, "none") for project in ("boston", "carvision", "realestate") for name in REGRESSORS],
+    *[("toy", name, calibration) for name in CLASSIFIERS for calibration in ("none", "sigmoid", "isotonic")],
+    *[(project, name, "none") for project in ("toy_plain", "toy_price") for name in REGRESSORS],
 ]
 
 
@@ -128,7 +127,7 @@ def value_of(column: Column) -> st.SearchStrategy[Any]:
     elif column.kind == "date":
         found = st.dates(date(1950, 1, 1), date(2030, 1, 1))
     elif column.kind == "text":
-        found = st.sampled_from(["ford f-150", "Ponce", "00731", "never seen before"]) | st.text(min_size=1, max_size=5)
+        found = st.sampled_from(["lund river", "00417", "never seen before"]) | st.text(min_size=1, max_size=5)
     elif column.integer:
         found = st.integers(math.ceil(low or 0), math.floor(high or 1e6))
     else:
@@ -186,15 +185,15 @@ def test_every_kind_of_model_is_explained_for_every_row_that_the_schema_allows(
 @pytest.mark.parametrize(
     ("name", "estimator", "calibration", "expected"),
     [
-        ("bankchurn", "hist_gradient_boosting", "sigmoid", ("tree", "log_odds", True)),
-        ("bankchurn", "hist_gradient_boosting", "isotonic", ("tree", "log_odds", False)),
-        ("bankchurn", "random_forest", "none", ("tree", "probability", True)),
-        ("bankchurn", "random_forest", "sigmoid", ("tree", "log_odds", True)),
-        ("bankchurn", "random_forest", "isotonic", ("tree", "probability", False)),
-        ("bankchurn", "logistic_regression", "none", ("linear", "log_odds", True)),
-        ("bankchurn", "voting", "isotonic", ("sampled", "probability", True)),
-        ("boston", "gaussian_process", "none", ("sampled", "log", True)),
-        ("carvision", "hist_gradient_boosting", "none", ("tree", "log", True)),
+        ("toy", "hist_gradient_boosting", "sigmoid", ("tree", "log_odds", True)),
+        ("toy", "hist_gradient_boosting", "isotonic", ("tree", "log_odds", False)),
+        ("toy", "random_forest", "none", ("tree", "probability", True)),
+        ("toy", "random_forest", "sigmoid", ("tree", "log_odds", True)),
+        ("toy", "random_forest", "isotonic", ("tree", "probability", False)),
+        ("toy", "logistic_regression", "none", ("linear", "log_odds", True)),
+        ("toy", "voting", "isotonic", ("sampled", "probability", True)),
+        ("toy_plain", "gaussian_process", "none", ("sampled", "log", True)),
+        ("toy_price", "hist_gradient_boosting", "none", ("tree", "log", True)),
     ],
 )
 def test_the_scale_is_the_one_the_model_adds_up_on(
@@ -213,7 +212,7 @@ def first(name: str, estimator: str, calibration: str = "none") -> Explanation:
 
 
 def test_a_target_that_is_no_logarithm_is_explained_in_its_unit() -> None:
-    project = replace(load_project("boston"), log_target=False)
+    project = replace(load_project("toy_plain"), log_target=False)
     frame = records(project, 120)
     pipeline = assemble(project, build_model(project, "ridge", settings(), seed=0)).fit(frame, frame[project.target])
     plan = encoder_plan(unwrap(pipeline["model"]).encoder)
@@ -227,7 +226,7 @@ def test_a_target_that_is_no_logarithm_is_explained_in_its_unit() -> None:
     assert all(reason.endswith("1,000 USD") for reason in reasons(found, {}, project))
 
 
-@pytest.mark.parametrize(("name", "estimator"), [("boston", "ridge"), ("bankchurn", "logistic_regression")])
+@pytest.mark.parametrize(("name", "estimator"), [("toy_plain", "ridge"), ("toy", "logistic_regression")])
 def test_contributions_of_linear_models_are_those_of_shap(name: str, estimator: str) -> None:
     project = load_project(name)
     pipeline, scorer, encoded, explainer = served(name, estimator)
@@ -242,23 +241,23 @@ def test_contributions_of_linear_models_are_those_of_shap(name: str, estimator: 
 
 
 def test_an_explanation_that_does_not_add_up_is_an_error() -> None:
-    project = load_project("bankchurn")
-    _, scorer, encoded, _ = served("bankchurn", "hist_gradient_boosting")
-    other, *_ = served("bankchurn", "random_forest")
+    project = load_project("toy")
+    _, scorer, encoded, _ = served("toy", "hist_gradient_boosting")
+    other, *_ = served("toy", "random_forest")
     wrong = Explainer(project, scorer, explainer_table(other["model"], scorer, encoded))
     columns, _ = coerce(records(project, 1), project.columns)
-    with pytest.raises(ArithmeticError, match=r"bankchurn: the explanation adds up to \S+ instead of 0\.\d+"):
+    with pytest.raises(ArithmeticError, match=r"toy: the explanation adds up to \S+ instead of 0\.\d+"):
         wrong.explain(columns)
 
 
 def test_a_feature_counts_for_the_field_it_speaks_for_or_for_itself() -> None:
-    project = replace(load_project("carvision"), derived_from={"age": "model_year", "brand": "model"})
-    assert [owner(name, project) for name in ("age", "brand", "model", "odometer")] == [
-        "model_year", "model", "model", "odometer",
+    project = replace(load_project("toy_price"), derived_from={"age": "built", "brand": "builder"})
+    assert [owner(name, project) for name in ("age", "brand", "builder", "hours")] == [
+        "built", "builder", "builder", "hours",
     ]  # fmt: skip
-    _, scorer, _, plain = served("carvision", "hist_gradient_boosting")
+    _, scorer, _, plain = served("toy_price", "hist_gradient_boosting")
     columns, _ = coerce(records(project, 1), project.columns)
-    pipeline, scorer, encoded, _ = served("carvision", "hist_gradient_boosting")
+    pipeline, scorer, encoded, _ = served("toy_price", "hist_gradient_boosting")
     merged = Explainer(project, scorer, explainer_table(pipeline["model"], scorer, encoded)).explain(columns)
     assert {"age", "brand"}.isdisjoint(merged.contributions)
     assert merged.output == pytest.approx(plain.explain(columns).output)
@@ -266,7 +265,7 @@ def test_a_feature_counts_for_the_field_it_speaks_for_or_for_itself() -> None:
 
 @pytest.mark.parametrize("estimator", ["hist_gradient_boosting", "random_forest", "logistic_regression", "voting"])
 def test_equal_tables_are_equal_bytes_without_date_or_code(estimator: str) -> None:
-    pipeline, scorer, encoded, _ = served("bankchurn", estimator)
+    pipeline, scorer, encoded, _ = served("toy", estimator)
     table = explainer_table(pipeline["model"], scorer, encoded)
     data = to_bytes(table)
     assert to_bytes(dict(reversed(explainer_table(pipeline["model"], scorer, encoded).items()))) == data
@@ -276,11 +275,11 @@ def test_equal_tables_are_equal_bytes_without_date_or_code(estimator: str) -> No
 
 
 def test_it_loads_from_a_file(tmp_path: Path) -> None:
-    pipeline, scorer, encoded, explainer = served("telecom", "hist_gradient_boosting", "sigmoid")
+    pipeline, scorer, encoded, explainer = served("toy", "hist_gradient_boosting", "sigmoid")
     path = tmp_path / "explainer.npz"
     path.write_bytes(to_bytes(explainer_table(pipeline["model"], scorer, encoded)))
-    columns, _ = coerce(records("telecom", 1), load_project("telecom").columns)
-    assert Explainer.load(load_project("telecom"), scorer, path).explain(columns) == explainer.explain(columns)
+    columns, _ = coerce(records("toy", 1), load_project("toy").columns)
+    assert Explainer.load(load_project("toy"), scorer, path).explain(columns) == explainer.explain(columns)
 
 
 def test_the_module_needs_nothing_but_numpy_and_the_projects() -> None:

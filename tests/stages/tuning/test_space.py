@@ -9,16 +9,19 @@ from hypothesis import strategies as st
 
 from stages.core.params import load_block
 from stages.modeling.settings import Train
+from stages.projects._base import project_names
 from stages.tuning.settings import Choice, Range
 from stages.tuning.space import covers, current_values, lowest, rewritten, rounded, with_values
 from tests.samples import ROOT
+
+REAL_PROJECTS = True
 
 TEXT = """\
 # All parameters.
 base:
   seed: 0   # fixed
 
-telecom:
+toy:
   ingest:
     sources:
       - "simulate?rows=400"  # few
@@ -51,7 +54,7 @@ def changed_lines(before: str, after: str) -> tuple[set[str], set[str]]:
 
 @pytest.mark.parametrize("text", [TEXT, TEXT.replace("\n      - ", "\n    - ")], ids=["indented", "flush"])
 def test_writing_values_changes_only_their_lines(text: str) -> None:
-    gone, come = changed_lines(text, rewritten(text, "telecom", "voting", VALUES))
+    gone, come = changed_lines(text, rewritten(text, "toy", "voting", VALUES))
     assert gone == {"      members: {random_forest: 1, extra_trees: 1}"}
     assert come == {
         "      members: {random_forest: 1, extra_trees: 0.4567}",
@@ -61,32 +64,33 @@ def test_writing_values_changes_only_their_lines(text: str) -> None:
     }
 
 
-def test_the_params_of_this_repository_are_written_back_as_they_stand() -> None:
+@pytest.mark.parametrize("name", project_names())
+def test_the_params_of_this_repository_are_written_back_as_they_stand(name: str) -> None:
     text = (ROOT / "params.yaml").read_text()
-    assert rewritten(text, "telecom", "voting", {}) == text
-    gone, come = changed_lines(text, rewritten(text, "boston", "gradient_boosting", {"subsample": 0.6543, "max_depth": 3}))
-    assert gone == {"      subsample: 0.6", "      max_depth: 4"}
-    assert come == {"      subsample: 0.6543", "      max_depth: 3"} - set(text.splitlines())
+    estimator = load_block(name, "train", Train, ROOT / "params.yaml").candidates[0]
+    assert rewritten(text, name, estimator, {}) == text
+    gone, come = changed_lines(text, rewritten(text, name, estimator, {"never_set": 0.6543}))
+    assert gone == set()
+    assert come == {"      never_set: 0.6543"}
 
 
 @pytest.mark.parametrize("tiny", [1e-07, 0.00001234, 123400000.0])
 def test_what_was_written_is_what_is_trained_with(tmp_path: Path, tiny: float) -> None:
     values = {**VALUES, "random_forest.min_samples_leaf": tiny, "random_forest.bootstrap": False}
     (tmp_path / "params.yaml").write_text(TEXT)
-    before = load_block("telecom", "train", Train, tmp_path / "params.yaml")
-    (tmp_path / "params.yaml").write_text(rewritten(TEXT, "telecom", "voting", values))
-    after = load_block("telecom", "train", Train, tmp_path / "params.yaml")
+    before = load_block("toy", "train", Train, tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text(rewritten(TEXT, "toy", "voting", values))
+    after = load_block("toy", "train", Train, tmp_path / "params.yaml")
     assert after.model_dump() == with_values(before, "voting", values).model_dump()
     assert current_values(after, "voting", dict.fromkeys(values, Range(low=0, high=1))) == values
     assert before.estimators["voting"]["members"]["extra_trees"] == 1, "the settings given stay as they are"
 
 
-def test_only_values_that_are_set_are_current() -> None:
-    train = load_block("carvision", "train", Train, ROOT / "params.yaml")
-    space: dict[str, Any] = dict.fromkeys(
-        ("max_iter", "l2_regularization", "random_forest.n_estimators"), Range(low=1, high=9)
-    )
-    assert current_values(train, "hist_gradient_boosting", space) == {"max_iter": 200}
+def test_only_values_that_are_set_are_current(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(TEXT)
+    train = load_block("toy", "train", Train, tmp_path / "params.yaml")
+    space: dict[str, Any] = dict.fromkeys(("random_forest.n_estimators", "random_forest.max_features"), Range(low=1, high=9))
+    assert current_values(train, "voting", space) == {"random_forest.n_estimators": 5}
 
 
 @given(st.floats(1e-9, 1e9), st.floats(1e-9, 1e9), st.floats(0, 1))

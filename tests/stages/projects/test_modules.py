@@ -1,3 +1,5 @@
+"""What the module of each project must fulfil: its simulator, its features and its groups."""
+
 from __future__ import annotations
 
 import inspect
@@ -17,6 +19,7 @@ from stages.intake.sift import sift
 from stages.projects._base import Columns, Project, columns_of
 from tests.samples import raw_rows, records
 
+REAL_PROJECTS = True
 ROWS = 3_000
 
 

@@ -1,0 +1,95 @@
+"""A project goes or comes as the README says, and the tests stay green: in a copy of what is here, with the quick ones."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.projects._base import project_names
+from tests.samples import ROOT
+
+REAL_PROJECTS = True
+QUICK = "not slow and not long and not image"
+WORKFLOWS = ".github/workflows"
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of all files that Git tracks or could track here, committed."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tmp_path / name)
+    git = ["git", "-c", "user.name=tess", "-c", "user.email=tess@example.org"]
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "Begin"]):
+        subprocess.run([*git, *command], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def change(path: Path, pattern: str, replacement: str) -> None:
+    text, count = re.subn(pattern, replacement, path.read_text(), flags=re.MULTILINE)
+    assert count, f"{path}: nothing is like {pattern}"
+    path.write_text(text)
+
+
+def remove(tree: Path, name: str) -> None:
+    """Take a project away: its module, its lines, its params, its reports and its tests."""
+    (tree / "stages" / "projects" / f"{name}.py").unlink()
+    (tree / "tests" / "stages" / "projects" / f"test_{name}.py").unlink(missing_ok=True)
+    shutil.rmtree(tree / "reports" / name)
+    change(tree / "dvc.yaml", rf"^( {{6}}{name}: \*| {{2}}{name}: \{{).*\n", "")
+    change(tree / "params.yaml", rf"^{name}:\n(( .*)?\n)*", "")
+    list_projects(tree, lambda names: [other for other in names if other != name])
+
+
+def add(tree: Path, name: str) -> None:
+    """Add a project: a module, two lines, a block of params."""
+    module = (tree / "tests" / "projects" / "toy.py").read_text()
+    (tree / "stages" / "projects" / f"{name}.py").write_text(module.replace('name="toy"', f'name="{name}"'))
+    change(tree / "dvc.yaml", r"^    projects:\n", f"    projects:\n      {name}: *classification\n")
+    question = "Will this parcel come late?"
+    artifact = f'  {name}: {{path: models/{name}/model.joblib, type: model, desc: "{question}"}}\n'
+    change(tree / "dvc.yaml", r"^artifacts:\n", f"artifacts:\n{artifact}")
+    params = YAML(typ="safe").load(tree / "params.yaml")
+    with (tree / "params.yaml").open("a") as file:
+        YAML(typ="safe").dump({name: next(params[other] for other in params if other != "base")}, file)
+    list_projects(tree, lambda names: sorted([*names, name]))
+
+
+def list_projects(tree: Path, changed: Callable[[list[str]], list[str]]) -> None:
+    """Change the lists of projects in the workflows, which cannot read a folder."""
+    listed = ", ".join(project_names())
+    for path in (tree / WORKFLOWS).glob("*.yaml"):
+        path.write_text(path.read_text().replace(f"[{listed}]", f"[{', '.join(changed(project_names()))}]"))
+
+
+def run_tests(tree: Path, *more: str) -> None:
+    """The quick tests pass there."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("COV", "PYTEST"))}
+    command = [sys.executable, "-m", "pytest", "-n", "2", "-q", "-m", QUICK, *more]
+    done = subprocess.run(command, cwd=tree, env=environment | {"PYTHONPATH": str(tree)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-5_000:] + done.stderr[-2_000:]
+
+
+@pytest.mark.parametrize("name", project_names())
+def test_a_project_goes(tree: Path, name: str) -> None:
+    remove(tree, name)
+    run_tests(tree)
+
+
+def test_a_project_comes(tree: Path) -> None:
+    add(tree, "parcels")
+    run_tests(tree)
+    run_tests(tree, "tests/stages/projects", "-m", "not long", "-k", "parcels")  # it is trained and served
