@@ -31,6 +31,7 @@ repro: setup  ## run the pipeline of every project, then show the metrics
 	@test -e .git || { mkdir -p .dvc && printf '[core]\n    no_scm = true\n' > .dvc/config.local; \
 	  echo 'No .git here: the pipeline runs, but experiments, metrics of other revisions, promotion and the revision of' \
 	       'each model need a Git clone.'; }
+	@python -m stages.check
 	dvc repro
 	@python -m stages.summary
 
