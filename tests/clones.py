@@ -29,14 +29,13 @@ def run(clone: Path, *command: str, hash_seed: int = 1) -> str:
 
 
 def add_sixth(clone: Path) -> None:
-    """One module, two lines in dvc.yaml, one block of params."""
+    """One module, one line in dvc.yaml, one block of params."""
     shutil.copy(ROOT / "tests" / "stages" / "sixth.py", clone / "stages" / "projects")
     dag = (ROOT / "dvc.yaml").read_text()
     assert dag.count("\n      telecom: *classification\n") == 1
     dag = dag.replace(
         "\n      telecom: *classification\n", "\n      telecom: *classification\n      sixth: *classification\n"
     )
-    dag += '  sixth: {path: models/sixth/model.joblib, type: model, desc: "Will this parcel come late?"}\n'
     (clone / "dvc.yaml").write_text(dag)
     write_params(clone, *project_names(), "sixth")
 
