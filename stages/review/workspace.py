@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def check_workspace(root: Path = Path()) -> None:
     """UserError unless every module in stages/projects defines a valid project, every block of params.yaml is valid, also
-    those that no stage of the DAG reads, and params.yaml, dvc.yaml and its artifacts hold exactly these projects. All that
-    is wrong with a file is said at once.
+    those that no stage of the DAG reads, params.yaml and dvc.yaml hold exactly these projects, and the artifacts in dvc.yaml
+    are those of the projects' models. All that is wrong with a file is said at once.
     """
     from stages.core.params import PARAMS, read_params
 
@@ -52,10 +52,14 @@ def checked_project(name: str) -> Project:
 
 def differences(projects: list[Project], found: set[str]) -> list[str]:
     """The projects that a file lacks, and those in it that have no module."""
-    names = {project.name for project in projects}
-    lacking = [f"{name} is missing, copy the entry of another project" for name in sorted(names - found)]
-    unknown = [f"{name} has no module in stages/projects, add it or remove the entry" for name in sorted(found - names)]
-    return lacking + unknown
+    lacking = {project.name for project in projects} - found
+    return [f"{name} is missing, copy the entry of another project" for name in sorted(lacking)] + unknown(projects, found)
+
+
+def unknown(projects: list[Project], found: set[str]) -> list[str]:
+    """The names in a file that no module has."""
+    names = sorted(found - {project.name for project in projects})
+    return [f"{name} has no module in stages/projects, add it or remove the entry" for name in names]
 
 
 def invalid_blocks(projects: list[Project], params: dict[str, Any]) -> list[str]:
@@ -74,8 +78,8 @@ def invalid_blocks(projects: list[Project], params: dict[str, Any]) -> list[str]
 
 
 def wrong_artifacts(projects: list[Project], artifacts: dict[str, Any]) -> list[str]:
-    """The entries under `artifacts` in dvc.yaml that are not those of the projects' models."""
-    wrong = [f"artifacts: {difference}" for difference in differences(projects, set(artifacts))]
+    """The entries under `artifacts` in dvc.yaml, which `dvc artifacts get` needs and nothing here does, that are wrong."""
+    wrong = [f"artifacts.{name}" for name in unknown(projects, set(artifacts))]
     for project in projects:
         entry = {"path": f"models/{project.name}/model.joblib", "type": "model", "desc": project.question}
         if project.name in artifacts and artifacts[project.name] != entry:

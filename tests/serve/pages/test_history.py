@@ -92,7 +92,7 @@ def test_a_project_without_decisions_says_how_one_is_made(client: Client) -> Non
 def test_a_torn_ledger_is_said(serve: Serve, root: Path) -> None:
     client = serve(root=root)
     (root / "reports" / "toy" / "ledger.jsonl").write_text('{"time": ')
-    assert "ledger.jsonl is not what a ledger holds" in shown(client, status=503)
+    assert "is no entry of a ledger" in shown(client, status=503)
 
 
 def test_the_history_is_there_while_no_model_is(serve: Serve, root: Path) -> None:

@@ -132,7 +132,7 @@ def test_a_prediction_of_another_model_is_not_explained_by_this_one(serve: Serve
     assert "Another model serves now" in text
     assert 'id="contributions"' not in text
     assert "does not serve now" in text
-    assert "It cannot be made again" in text
+    assert "It cannot be reproduced" in text
     assert "stages.replay" not in text
 
 
@@ -183,7 +183,7 @@ def test_the_log_is_read_page_by_page_without_gap_or_overlap(serve: Serve) -> No
 
 def test_errors_are_counted_by_route_and_status(serve: Serve) -> None:
     client = serve()
-    assert "none of them with an error" in shown(client)
+    assert "none with an error" in shown(client)
     for _ in range(2):
         client.post("/v1/toy/predict", json={})
     assert '<th scope="row">/v1/toy/predict</th><td>422</td><td class="number">2</td>' in shown(client)

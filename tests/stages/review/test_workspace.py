@@ -81,8 +81,7 @@ def test_all_mistakes_in_params_are_named_at_once(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        (f"artifacts.{NAME}", None, f"artifacts: {NAME} is missing, copy the entry of another project"),
-        ("artifacts.seventh", {}, "artifacts: seventh has no module in stages/projects, add it or remove the entry"),
+        ("artifacts.seventh", {}, "artifacts.seventh has no module in stages/projects, add it or remove the entry"),
         (f"artifacts.{NAME}.path", "model.joblib", f"artifacts.{NAME} is {{'path': 'model.joblib', "),
         ("vars", [], "there is no `projects` under `vars`"),
     ],
@@ -90,6 +89,11 @@ def test_all_mistakes_in_params_are_named_at_once(copy: Path) -> None:
 def test_a_mistake_in_the_dag_is_named(copy: Path, place: str, value: Any, message: str) -> None:
     change(copy / "dvc.yaml", place, value)
     assert refusal(copy).startswith(f"{copy / 'dvc.yaml'}: {message}")
+
+
+def test_a_project_needs_no_entry_among_the_artifacts(copy: Path) -> None:
+    change(copy / "dvc.yaml", f"artifacts.{NAME}", None)
+    check_workspace(copy)
 
 
 def test_a_project_that_no_stage_runs_for_is_named(copy: Path) -> None:
