@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+from collections import Counter
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -191,8 +192,13 @@ def describe_batch(batch: Batch) -> dict[str, Any]:
         "sampled": sampled,
         "rejected": dict(batch.reasons),
         "gaps": {name: count / batch.accepted for name, count in sorted(batch.gaps.items()) if count},
-        "unseen": {name: dict(values.most_common(5)) for name, values in sorted(batch.unseen.items()) if values},
+        "unseen": {name: most_frequent(values) for name, values in sorted(batch.unseen.items()) if values},
     }
+
+
+def most_frequent(values: Counter[str]) -> dict[str, int]:
+    """The five most frequent values; of equally frequent ones the first by name, whatever the order of the rows."""
+    return dict(sorted(values.items(), key=lambda item: (-item[1], item[0]))[:5])
 
 
 def batch_name(address: str) -> str:

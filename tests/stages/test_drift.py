@@ -76,8 +76,8 @@ def test_columns_are_named_in_the_order_of_their_weight_in_the_model() -> None:
     frame = frame.assign(distance=frame["distance"] + 65, value=frame["value"] * 2, carrier="Cat")
     model = live()
     batch = gathered(model, frame)
-    swapped = replace(model, importance=["carrier", "distance", *model.importance[:1], *model.importance[4:], "region"])
-    for known in (model, swapped):
+    for first in (["distance", "carrier"], ["carrier", "distance"]):
+        known = replace(model, importance=[*first, *(name for name in model.importance if name not in first)])
         reason = check(known, batch, truth(model.project, batch.frame), Drift(), 0.02, 0)["reason"]
         places = sorted(("distance", "value", "carrier"), key=known.importance.index)
         assert [reason.index(f"`{name}` (") for name in places] == sorted(reason.index(f"`{name}` (") for name in places)
@@ -129,7 +129,7 @@ def test_outcomes_that_follow_otherwise_from_the_same_rows_show_only_where_they_
     assert "On 3,000 rows with outcomes roc_auc is 0.7" in told["reason"]
     assert "The mean loss grew by" in told["reason"]
     assert "a pattern that they did not follow in training, along `" in told["reason"]
-    assert told["outcomes"]["pattern"]["along"] in ("distance", "express", "carrier", "the score")
+    assert told["outcomes"]["pattern"]["along"] in ("distance", "express", "carrier")
 
 
 def test_prices_that_rose_for_all_are_a_bias_and_a_regression_without_outcomes_is_not_estimated() -> None:
@@ -210,7 +210,7 @@ def test_correcting_for_the_number_of_tests_never_finds_more() -> None:
 
 def test_a_trivial_shift_in_many_rows_is_no_drift() -> None:
     frame = raw(rows=40_000, labels=False)
-    found = report(frame.assign(value=frame["value"] + 10))
+    found = report(frame.assign(value=frame["value"] + 6))
     (value,) = (entry for entry in found["columns"] if entry["column"] == "value")
     assert min(test["p"] for test in value["tests"]) < 0.05
     assert not value["drifted"]

@@ -144,9 +144,9 @@ def test_the_log_is_a_batch_whose_last_reported_outcomes_are_labels(
     assert (batch.rows, batch.rejected, batch.missing) == (len(there), 0, [])
     assert sorted(batch.frame["value"]) == sorted(there["value"])
     merged = batch.frame.merge(there[["value", "sender", "late"]], on=["value"])
-    told = merged["Exited_x"].notna()
+    told = merged["late_x"].notna()
     assert told.sum() == (there.index % 2 == 1).sum()
-    assert (merged["Exited_x"] == merged["Exited_y"])[told].all()
+    assert (merged["late_x"] == merged["late_y"])[told].all()
     again = read_log(url, 24, model.project, model.reference, 1_000, seed=0)
     assert batch.sha256 == again.sha256
     assert batch.sha256 != read_log(url, 200, model.project, model.reference, 1_000, seed=0).sha256
