@@ -1,4 +1,4 @@
-"""Fixtures that many tests share."""
+"""Fixtures that many tests share. What takes seconds to import is imported late: each process of the tests reads this."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import hypothesis
 import pytest
 
 from stages.projects._base import Project, load_project, project_names
-from tests.serve.checkout import train
 from tests.shared import shared, shared_base
-from tests.stages.projects.training import join, train_project
 from tests.toys import TOYS, known
 
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
@@ -58,6 +56,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """What the stages make of every toy, with a dvc.lock, made once for all test processes; only to be read."""
+    from tests.serve.checkout import train
+
     return shared(shared_base(tmp_path_factory, worker_id), "checkout", train)
 
 
@@ -71,12 +71,16 @@ def finished(project: Project, checkout: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Path]:
     """Gives the folder in which all stages of a real project ran, once for all test processes; only to be read."""
+    from tests.stages.projects.training import train_project
+
     return lambda name: shared(shared_base(tmp_path_factory, worker_id), name, lambda folder: train_project(folder, name))
 
 
 @pytest.fixture(scope="session")
 def joined(tmp_path_factory: pytest.TempPathFactory, worker_id: str, trained: Callable[[str], Path]) -> Path:
     """A checkout of all projects of this repository for the server; only to be read."""
+    from tests.stages.projects.training import join
+
     make = lambda folder: join(folder, [trained(name) for name in project_names()])  # noqa: E731
     return shared(shared_base(tmp_path_factory, worker_id), "joined", make)
 

@@ -64,9 +64,8 @@ TARGETS = ("export@toy", "explain@toy")
 @pytest.fixture
 def clone(tmp_path: Path, s3: S3Server) -> Clone:
     """The pipeline with quick settings in a clone of a bare repository, with a DVC remote on S3."""
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith(("COV", "GITHUB", "AWS", "PYTHONPATH"))
-    }
+    dropped = ("COV", "GITHUB", "AWS", "PYTHONPATH")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
     environment |= s3.credentials | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment |= {
         f"GIT_{role}_{part}": "tess@example.org" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")

@@ -12,8 +12,8 @@ from typing import Any
 
 import stages.projects
 from stages.projects._base import Project
-from tests.samples import ROOT
 
+ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "tests" / "projects"
 TOYS = tuple(sorted(path.stem for path in FOLDER.glob("toy*.py")))
 PYTHONPATH = f"{ROOT / 'tests' / 'site'}:{ROOT}"  # with this a process knows the toys and no other project

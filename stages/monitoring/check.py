@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Literal
 
 import numpy as np
@@ -150,5 +151,10 @@ def describe_batch(batch: Batch) -> dict[str, Any]:
         "sampled": sampled,
         "rejected": dict(batch.reasons),
         "gaps": {name: count / batch.accepted for name, count in sorted(batch.missing.items()) if count},
-        "unseen": {name: dict(values.most_common(5)) for name, values in sorted(batch.unseen.items()) if values},
+        "unseen": {name: most_frequent(values) for name, values in sorted(batch.unseen.items()) if values},
     }
+
+
+def most_frequent(values: Counter[str]) -> dict[str, int]:
+    """The five most frequent values; of equally frequent ones the first by name, whatever the order of the rows."""
+    return dict(sorted(values.items(), key=lambda item: (-item[1], item[0]))[:5])

@@ -57,7 +57,7 @@ def late_probability(row: Columns, *, concept: bool = False) -> np.ndarray:
     friday = (row["posted"] - np.datetime64("2024-01-01", "D")) / np.timedelta64(1, "D") % 7 == 4
     slow = row["carrier"] == ("Ant" if concept else "Bee")
     express = np.zeros_like(row["express"]) if concept else row["express"]
-    score = weight / 4 + 2 * friday + (row["distance"] - 200) / 80 + 1.2 * slow - 1.6 * express - 2.7 + 0.5 * concept
+    score = weight / 4 + 2 * friday + (row["distance"] - 200) / 80 + 1.2 * slow - 1.6 * express - 2.7 - 1.1 * concept
     return 1 / (1 + np.exp(-score))
 
 
@@ -78,7 +78,7 @@ def simulate(rng: Generator, rows: int, shift: str | None = None) -> Columns:
         "posted": np.datetime64("2024-01-01", "D") + rng.integers(0, 365, rows),
     }
     row["late"] = (rng.random(rows) < late_probability(row, concept=shift == "concept")).astype(int)
-    row["weight"] = np.where(rng.random(rows) < 0.05, np.nan, weight)
+    row["weight"] = np.where(rng.random(rows) < 0.09, np.nan, weight)
     row["region"][rng.random(rows) < 0.1] = None
     if shift == "new_category":
         row["carrier"][rng.random(rows) < 0.05] = "Dog"

@@ -85,10 +85,11 @@ def clean(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def groups(frame: pd.DataFrame) -> pd.Series:
-    """One key per boat; one whose hours are missing is told apart by its price as well."""
-    text = {name: frame[name].astype(str).fillna("") for name in ("builder", "built", "hours", "size", "price")}
-    key = text["builder"] + "|" + text["built"] + "|" + text["hours"] + "|" + text["size"]
-    return key.where(frame["hours"].notna(), key + "|" + text["price"])
+    """One key per boat; where the engine hours are missing, all that the advert says."""
+    text = {name: frame[name].astype(str).fillna("") for name in Row.model_fields if name != "posted"}
+    key = text["builder"] + "|" + text["built"] + "|" + text["hours"]
+    rest = sum((text[name] + "|" for name in text), start=key)
+    return key.where(frame["hours"].notna(), rest)
 
 
 def _year(day: np.ndarray) -> np.ndarray:
