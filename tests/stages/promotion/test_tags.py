@@ -115,6 +115,6 @@ def test_the_branch_and_the_tags_of_the_project_are_pushed(revisions: Revisions,
         assert there[branch] == revisions[1]
         assert {name for name in there if not name.endswith("^{}")} - {"HEAD"} == {
             branch,
-            *(f"refs/tags/{tag}" for tag in git("tag", "--list", "toy*").split()),
+            *(f"refs/tags/{tag}" for tag in git("tag", "--list", "toy@*", "toy#*").split()),
         }
         tags.assign("toy", "v1.9.0", "prod", "It is good.")
