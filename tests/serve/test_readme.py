@@ -43,6 +43,6 @@ def test_the_routes_are_those_of_the_server(tmp_path: Path) -> None:
     for path, operations in app.openapi_schema.to_schema()["paths"].items():
         for method, operation in operations.items():
             summary = operation["summary"].removeprefix(f"{title}: ")
-            route = f"{method.upper()} {path.replace('boston', '{project}')}"
+            route = f"{method.upper()} {path.replace('toy', '{project}')}"
             rows.append(f"| `{route}` | {summary[:1].upper()}{summary[1:]} |")
     assert sorted(table("| route | answer |")) == sorted(rows)
