@@ -12,7 +12,9 @@ RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin serve \
 COPY --from=build /venv /venv
 WORKDIR /app
 COPY dvc.lock ./
-COPY stages stages
+COPY stages/__init__.py stages/
+COPY stages/projects stages/projects
+COPY stages/runtime stages/runtime
 COPY serve serve
 COPY models models
 COPY reports reports

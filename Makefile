@@ -5,23 +5,33 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PATH := $(if $(filter /%,$(VENV)),,$(CURDIR)/)$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
+# Modules are compiled when they are first imported, as a tenth of the locked ones ever are; with this set, no process would
+# store them compiled for the next.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(VENV)/locked  ## make .venv and install the locked packages
+setup: $(VENV)/locked  ## make .venv with the packages that the pipeline and the server need
+
+setup-dev: $(VENV)/locked-dev  ## the same, with those of the tests and linters
 
 $(VENV)/locked: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/locked-dev: requirements-dev.lock $(VENV)/locked
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
 	@touch $@
 
 repro: setup  ## run the pipeline of every project, then show the metrics
 	@test -e .git || { mkdir -p .dvc && printf '[core]\n    no_scm = true\n' > .dvc/config.local; \
 	  echo 'No .git here: the pipeline runs, but experiments, metrics of other revisions, promotion and the revision of' \
 	       'each model need a Git clone.'; }
+	@python -m stages.check
 	dvc repro
 	@python -m stages.summary
 
@@ -32,13 +42,20 @@ experiments: setup  ## compare the experiments of project P by what was changed 
 	@dvc exp show --md --only-changed --hide-workspace --precision 4 --drop '$(HIDDEN)' \
 	  | sed -E -e 2d -e 's/$(P)\.(train\.)?//g' -e 's/ +\|/ |/g' | column -t -s '|'
 
-test: setup  ## run the tests
+test: setup-dev  ## run the tests
 	python -m pytest
 
-test-image: setup  ## build the server's image and try it in a container; as root, with mmdebstrap, buildah, podman and runc
-	python -m pytest -n 0 --no-cov -m image tests/serve/test_image.py
+test-quick: setup-dev  ## run those that take little time
+	python -m pytest -m 'not slow and not long and not image'
 
-lint: setup  ## ruff and mypy
+test-all: setup-dev  ## run them all, the longest too, and measure how much of the code they cover
+	COVERAGE_CORE=$$(python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")') \
+	  python -m pytest --cov -m 'not image'
+
+test-image: setup-dev  ## build the server's image and try it in a container; as root, with mmdebstrap, buildah, podman and runc
+	python -m pytest -n 0 -m image tests/serve/test_image.py
+
+lint: setup-dev  ## ruff and mypy
 	ruff check .
 	ruff format --check .
 	mypy
@@ -49,29 +66,33 @@ serve: setup  ## serve what is checked out at http://127.0.0.1:8000
 image:  ## build the server's image with the models that are checked out
 	docker build --build-arg REVISION=$$(git rev-parse HEAD) --tag veritable:latest .
 
-bench: setup  ## measure what the README quotes
+bench: setup-dev  ## measure what the README quotes
 	python -m tests.benchmarks.bench_log
 	python -m tests.benchmarks.bench_serve
 	python -m tests.benchmarks.bench_gate
 	python -m tests.benchmarks.bench_drift
-	SOAK=1 python -m pytest tests/serve/test_app.py -k test_reloads_and_a_swap -n0 --no-cov
+	SOAK=1 python -m pytest tests/serve/test_app.py -k test_reloads_and_a_swap -n0
 
-screenshots: setup  ## take the pictures of the web pages that the README shows
+screenshots: setup-dev  ## take the pictures of the web pages that the README shows
 	python -m tests.screenshots
 
-verify: setup  ## run the pipeline in two clean clones and compare the hashes of all outputs
+verify: setup  ## run the pipeline in two clean clones; the bytes of all outputs must agree with each other and with dvc.lock
 	python -m tests.verify
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --no-strip-extras --generate-hashes \
   --no-emit-index-url --custom-compile-command 'make lock'
 
-lock: setup  ## resolve pyproject.toml anew into the two lock files
-	$(LOCK) --group pipeline --group serve --group dev pyproject.toml -o requirements.lock
+lock: setup  ## resolve pyproject.toml into the three lock files
+	$(LOCK) --group pipeline --group serve pyproject.toml -o requirements.lock
 	$(LOCK) --group serve -c requirements.lock pyproject.toml -o requirements-serve.lock
+	$(LOCK) --group dev -c requirements.lock $$(sed -nE 's/^([a-z0-9-]+).*==.*/--no-emit-package \1/p' requirements.lock) \
+	  pyproject.toml -o requirements-dev.lock
+	printf '%s\n' '-r requirements.lock' "$$(cat requirements-dev.lock)" > requirements-dev.lock
 
 clean:  ## remove the environment, caches and everything the pipeline made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov .dvc/cache .dvc/tmp dvc_plots
 	rm -rf data models $(filter-out reports/%/metrics.json reports/%/ledger.jsonl,$(wildcard reports/*/*))
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup lock repro experiments serve image test test-image lint bench screenshots verify clean
+.PHONY: help setup setup-dev lock repro experiments serve image test test-quick test-all test-image lint bench screenshots \
+  verify clean

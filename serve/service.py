@@ -10,30 +10,37 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 
-import msgspec
-
-from serve.api.messages import Feedback, FeedbackKept, Logged, Page, Reported, logged
-from serve.api.problems import FieldError, ProblemError
-from serve.api.telemetry import Metrics
-from serve.log.prediction_log import Overloaded, PredictionLog, Unavailable
-from serve.models.answers import Answered, Answerer, Classified, TooExtremeError, Valued
+from serve.log.prediction_log import Entry, Feedback, Outcome, Overloaded, PredictionLog, Unavailable
+from serve.metrics import Metrics
+from serve.models.answers import Answered, Answerer, Classified, Valued
+from serve.models.errors import FieldError, InvalidInputError, TooExtremeError, wrong_fields
 from serve.models.fallback import MicroBatcher, PipelineScorer
-from serve.models.history import History, read_ledger
+from serve.models.history import History, read_history
 from serve.models.loader import LoadError, Model, load_model
-from serve.models.rows import MALFORMED, Row, first_error, malformed, wrong_fields
-from serve.models.stability import Drift, compare
+from serve.models.rows import Row
+from serve.models.stability import Drift, drift_of
 from serve.settings import Settings
-from stages.projects._base import Project, project_names
+from stages.projects._base import project_names
 
 logger = logging.getLogger("serve")
 
 SLICE = 100  # rows of a batch worked on at a time, between which single rows get their turn
-BUSY = {"Retry-After": "1"}
 PURGE_EVERY = 3600.0
 DRIFT_EVERY = 60.0
-DRIFT_FRESH = 2.0  # seconds for which an answer is given again, so that asking often costs nothing
+DRIFT_FRESH = 2.0  # seconds for which a result is reused, so that frequent requests are cheap
+
+
+class UnavailableError(Exception):
+    """The server cannot do this now; while it is `busy`, it soon may."""
+
+    def __init__(self, message: str, *, busy: bool = False) -> None:
+        super().__init__(message)
+        self.busy = busy
+
+
+class NotFoundError(LookupError):
+    """There is no such prediction."""
 
 
 class Service:
@@ -49,31 +56,18 @@ class Service:
             settings.database_url,
             spill_path=settings.spill_path,
             max_queue=settings.max_queue,
-            on_commit=self._observe_commit,
+            on_commit=self.metrics.count_commit,
         )
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._tasks: list[asyncio.Task[None]] = []
         self._drift: dict[str, tuple[float, Drift]] = {}
-        # Looking up a labelled metric costs more than counting; there are few of each.
-        self._request_metrics = lru_cache(1024)(
-            lambda project, route, status: (
-                self.metrics.requests.labels(project, route, status),
-                self.metrics.latency.labels(project, route),
-            )
-        )
-        self._prediction_metrics = lru_cache(1024)(self.metrics.predictions.labels)
-        self._score_metrics = lru_cache(64)(
-            lambda name, classifies: (self.metrics.scores if classifies else self.metrics.values).labels(name)
-        )
 
     async def start(self) -> None:
         """Load every project, open the log. A project that fails does not keep the others from serving."""
         for name in self.names:
-            try:
+            with suppress(LoadError):
                 await self.load(name)
-            except LoadError:
-                continue
         if self.settings.log:
             await self.log.start()
         gc.collect()
@@ -81,13 +75,13 @@ class Service:
         if self.settings.log:
             self._tasks.append(asyncio.create_task(self._watch_drift()))
         if self.settings.log and self.settings.retention_days:
-            self._tasks.append(asyncio.create_task(self._purge_forever()))
+            self._tasks.append(asyncio.create_task(self._purge_regularly()))
 
     async def stop(self) -> None:
-        """Write what is still queued, then let go of everything."""
+        """Write what is still queued, then close everything."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)  # none may be reading when the log closes: it would hang
+        await asyncio.gather(*self._tasks, return_exceptions=True)  # none may read while the log closes: that would hang
         if self.settings.log:
             await self.log.stop(self.settings.drain_seconds)
         self._worker.shutdown()
@@ -107,17 +101,16 @@ class Service:
         if isinstance(model.scorer, PipelineScorer):
             batcher = MicroBatcher(model.scorer, self._worker, self.metrics.micro_batch.observe)
         self.active[name] = Answerer(model, batcher)
-        self.metrics.loaded.labels(name).set(1)
-        self.metrics.model.labels(name).info({"hash": model.hash, "revision": model.revision, "version": str(model.version)})
+        self.metrics.show_model(name, model)
         logger.info("%s: serving %s of revision %s", name, model.hash[:12], model.revision[:12])
         return model
 
     def answerer(self, name: str) -> Answerer:
-        """What answers for a project; ProblemError 503 while it has no model."""
+        """What answers for a project; UnavailableError while it has no model."""
         found = self.active.get(name)
         if found is None:
             reason = self.failures.get(name, "it is still loading")
-            raise ProblemError(503, f"{name} has no model to serve: {reason}", headers=BUSY)
+            raise UnavailableError(f"{name} has no model to serve: {reason}", busy=True)
         return found
 
     async def predict(self, name: str, body: bytes, threshold: float | None, request_id: str) -> bytes:
@@ -125,8 +118,8 @@ class Service:
         start = time.perf_counter_ns()
         answerer = self.answerer(name)
         rows = [answerer.model.codec.read_row(body)]
-        answers = await self._answer(answerer, rows, threshold, request_id, start, inline=True)
-        await self._keep(name, answers)
+        answers, entries = await self._answer(answerer, rows, threshold, request_id, start, inline=True)
+        await self._record(name, answers, entries)
         return answers[0].body
 
     async def predict_batch(self, name: str, body: bytes, threshold: float | None, request_id: str) -> bytes:
@@ -135,24 +128,27 @@ class Service:
         answerer = self.answerer(name)
         rows = answerer.model.codec.read_batch(body)
         answers: list[Answered] = []
+        entries: list[Entry] = []
         for first in range(0, len(rows), SLICE):
             part = rows[first : first + SLICE]
             try:
-                answers += await self._answer(answerer, part, threshold, request_id, start, inline=False)
+                answered, logged = await self._answer(answerer, part, threshold, request_id, start, inline=False)
             except TooExtremeError as error:
                 raise TooExtremeError(first + error.row) from None
-        await self._keep(name, answers)
+            answers += answered
+            entries += logged
+        await self._record(name, answers, entries)
         return b'{"predictions":[' + b",".join([answered.body for answered in answers]) + b"]}"
 
     async def try_rows(self, name: str, body: bytes) -> list[Classified | Valued]:
-        """The answers to a few rows that somebody only plays with. They are neither logged nor counted: the log, and what
-        watches it, are about what was really asked.
+        """Answers to a few rows that are only tried out, neither logged nor counted: the log and the drift index are about
+        real requests.
         """
         answerer = self.answerer(name)
         rows = answerer.model.codec.read_batch(body)
         if len(rows) > SLICE:
             raise wrong_fields([FieldError("rows", f"List should have at most {SLICE} items to be tried out")])
-        answers = await self._answer(answerer, rows, None, "", time.perf_counter_ns(), inline=False)
+        answers, _ = await self._answer(answerer, rows, None, "", time.perf_counter_ns(), inline=False)
         return [answered.answer for answered in answers]
 
     async def explain(self, name: str, body: bytes) -> bytes:
@@ -164,108 +160,82 @@ class Service:
             return await asyncio.get_running_loop().run_in_executor(self._worker, answerer.explain, row)
         return answerer.explain(row)
 
-    def read_feedback(self, body: bytes, project: Project) -> Feedback:
-        """The feedback in a body; ProblemError 400 or 422, also for an outcome that the project cannot have."""
-        try:
-            given = msgspec.json.decode(body, type=Feedback)
-        except msgspec.ValidationError as error:
-            raise wrong_fields([first_error(error)]) from None
-        except MALFORMED as error:
-            raise malformed(error) from None
-        if project.task == "classification" and given.outcome not in (0, 1):
-            raise wrong_fields([FieldError("outcome", "Input should be 0 or 1")])
-        return given
-
-    async def feedback(self, name: str, given: Feedback) -> FeedbackKept:
-        """Record the true outcome of a prediction; ProblemError 404 for one that is not this project's."""
+    async def feedback(self, name: str, prediction_id: str, outcome: Outcome) -> list[Feedback]:
+        """Record the true outcome of a prediction and return all that were reported; NotFoundError for a prediction that is
+        not this project's.
+        """
         with self._reading():
-            found = await self.log.get(given.prediction_id)
+            found = await self.log.get(prediction_id)
             history = None
             if found is not None and found.project == name:
-                history = await self.log.feedback(given.prediction_id, given.outcome, datetime.now(UTC))
+                history = await self.log.feedback(prediction_id, outcome, datetime.now(UTC))
         if history is None:
-            raise ProblemError(404, f"{name} has made no prediction {given.prediction_id!r}.")
-        return FeedbackKept(given.prediction_id, given.outcome, corrections=len(history) - 1)
+            raise NotFoundError(f"{name} has made no prediction {prediction_id!r}.")
+        return history
 
     def history(self, name: str, limit: int) -> History:
-        """The latest decisions about a project's models; ProblemError 503 for a ledger that cannot be read."""
+        """The latest decisions about a project's models; UnavailableError for a ledger that cannot be read."""
         try:
-            return History(read_ledger(self.settings.root, name)[::-1][:limit])
+            return History(read_history(name, self.settings.root)[::-1][:limit])
         except ValueError as error:
-            raise ProblemError(503, f"{error}.") from None
+            raise UnavailableError(f"{error}.") from None
 
     async def drift(self, name: str) -> Drift:
-        """How far the latest predictions are from the training rows; looked at again after `DRIFT_FRESH` seconds."""
+        """How far the latest predictions are from the training rows; computed again after `DRIFT_FRESH` seconds."""
         model = self.answerer(name).model
         seen, found = self._drift.get(name, (0.0, None))
         if found is None or time.monotonic() - seen >= DRIFT_FRESH:
             with self._reading():
                 recent = await self.log.recent(name, self.settings.drift_rows)
-            found = await asyncio.get_running_loop().run_in_executor(self._worker, compare, model, recent)
+            found = await asyncio.get_running_loop().run_in_executor(self._worker, drift_of, model, recent)
             self._drift[name] = time.monotonic(), found
-            for shift in [*found.columns, *([found.score] if found.score else [])]:
-                self.metrics.drift.labels(name, shift.column).set(shift.index)
+            self.metrics.show_drift(name, found)
         return found
 
-    async def page(self, name: str, limit: int, after: str | None) -> Page:
-        """Logged predictions of a project, newest first."""
-        with self._reading():
-            entries = await self.log.page(name, limit, after)
-        return Page([logged(entry) for entry in entries], entries[-1].id if len(entries) == limit else None)
+    def drift_state(self, name: str) -> str | None:
+        """The drift of the latest predictions when it was last computed; None while there are too few."""
+        _, found = self._drift.get(name, (0.0, None))
+        return found.state if found and found.state != "unknown" else None
 
-    async def prediction(self, prediction_id: str) -> Logged:
-        """One logged prediction with its outcomes; ProblemError 404 for an id the log does not hold."""
+    async def page(self, name: str, limit: int, after: str | None) -> list[Entry]:
+        """Logged predictions of a project, newest first, from before the one with the id `after`."""
+        with self._reading():
+            return await self.log.page(name, limit, after)
+
+    async def prediction(self, prediction_id: str) -> tuple[Entry, list[Feedback]]:
+        """One logged prediction with its outcomes; NotFoundError for an id that the log does not hold."""
         with self._reading():
             entry = await self.log.get(prediction_id)
             history = await self.log.history(prediction_id) if entry else []
         if entry is None:
-            raise ProblemError(404, f"The log holds no prediction {prediction_id!r}.")
-        return logged(entry, [Reported(float(item.outcome), item.time) for item in history])
+            raise NotFoundError(f"The log holds no prediction {prediction_id!r}.")
+        return entry, history
 
     async def erase(self, prediction_id: str) -> None:
-        """Delete a prediction and its feedback; ProblemError 404 for an id the log does not hold."""
+        """Delete a prediction and its feedback; NotFoundError for an id that the log does not hold."""
         with self._reading():
             if not await self.log.delete(prediction_id):
-                raise ProblemError(404, f"The log holds no prediction {prediction_id!r}.")
-
-    def drift_state(self, name: str) -> str | None:
-        """What the drift of the latest predictions was when it was last looked at, None while too few tell."""
-        _, found = self._drift.get(name, (0.0, None))
-        return found.state if found and found.state != "unknown" else None
-
-    def count_request(self, project: str, route: str, status: int, seconds: float) -> None:
-        """Count and time an answered request."""
-        counter, histogram = self._request_metrics(project, route, status)
-        counter.inc()
-        histogram.observe(seconds)
-
-    def render_metrics(self) -> bytes:
-        """The text that Prometheus scrapes."""
-        if self.settings.log:
-            stats = self.log.stats()
-            self.metrics.queue.set(stats.queued)
-            self.metrics.spill.set(stats.spill_bytes)
-        return self.metrics.render()
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Turns what the log cannot do into problem details."""
-        if not self.settings.log:
-            raise ProblemError(503, "The prediction log is off (SERVE_LOG).")
-        try:
-            yield
-        except Unavailable as error:
-            raise ProblemError(503, f"The prediction log cannot be used now: {error}.", headers=BUSY) from None
-        except ValueError as error:
-            raise ProblemError(422, str(error), [FieldError("after", str(error))]) from None
+                raise NotFoundError(f"The log holds no prediction {prediction_id!r}.")
 
     def health(self) -> list[str]:
-        """Why the server is not all that it should be; empty when it is."""
+        """The reasons why the server is degraded; empty when it is healthy."""
         reasons = [f"{name}: {reason}" for name, reason in sorted(self.failures.items())]
         stats = self.log.stats() if self.settings.log else None
         if stats is not None and stats.reason:
             reasons.append(f"prediction log: {stats.reason}")
         return reasons
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Turns what the log cannot do into errors of this module."""
+        if not self.settings.log:
+            raise UnavailableError("The prediction log is off (SERVE_LOG).")
+        try:
+            yield
+        except Unavailable as error:
+            raise UnavailableError(f"The prediction log cannot be used now: {error}.", busy=True) from None
+        except ValueError as error:
+            raise InvalidInputError(str(error), [FieldError("after", str(error))]) from None
 
     async def _answer(
         self,
@@ -276,46 +246,40 @@ class Service:
         start: int,
         *,
         inline: bool,
-    ) -> list[Answered]:
-        codec, loop = answerer.model.codec, asyncio.get_running_loop()
+    ) -> tuple[list[Answered], list[Entry]]:
+        """Answers and what the log keeps of them; `start` is the request's beginning on `time.perf_counter_ns`."""
+        codec = answerer.model.codec
         codec.fill_date(rows, datetime.now(UTC).date())
         if answerer.batcher is not None:
             scores = await answerer.batcher.score(codec.columns(rows))
-            return answerer.answer_all(rows, scores, threshold, request_id, start)
-        if inline:
-            return answerer.score_all(rows, threshold, request_id, start)
-        return await loop.run_in_executor(self._worker, answerer.score_all, rows, threshold, request_id, start)
+            answers = answerer.answer_all(rows, scores, threshold)
+            return answers, log_entries(answers, answerer.model, request_id, start)
 
-    async def _keep(self, name: str, answers: list[Answered]) -> None:
+        def work() -> tuple[list[Answered], list[Entry]]:
+            answers = answerer.score_all(rows, threshold)
+            return answers, log_entries(answers, answerer.model, request_id, start)
+
+        return work() if inline else await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+    async def _record(self, name: str, answers: list[Answered], entries: list[Entry]) -> None:
+        """Log and count answers; UnavailableError where the log cannot take them."""
         if self.settings.log:
             try:
-                await self.log.append([answered.entry for answered in answers])
+                await self.log.append(entries)
             except Unavailable as error:
-                raise ProblemError(503, f"The prediction cannot be logged: {error}.", headers=BUSY) from None
+                raise UnavailableError(f"The prediction cannot be logged: {error}.", busy=True) from None
             except Overloaded:
-                raise ProblemError(503, "The prediction log cannot keep up; try again shortly.", headers=BUSY) from None
-        self._count(name, answers)
-
-    def _count(self, name: str, answers: list[Answered]) -> None:
-        classifies = isinstance(answers[0].answer, Classified)
-        histogram = self._score_metrics(name, classifies)
-        for answer, _, entry in answers:
-            kind = (answer.label, answer.risk_level) if isinstance(answer, Classified) else ("", "")
-            self._prediction_metrics(name, *kind).inc()
-            histogram.observe(entry.score)
-
-    def _observe_commit(self, seconds: float, rows: int) -> None:
-        self.metrics.commit_seconds.observe(seconds)
-        self.metrics.commit_rows.observe(rows)
+                raise UnavailableError("The prediction log cannot keep up; try again shortly.", busy=True) from None
+        self.metrics.count_predictions(name, answers)
 
     async def _watch_drift(self) -> None:
         while True:
             for name in self.names:
-                with suppress(ProblemError):  # no model, or no log to read
+                with suppress(UnavailableError, InvalidInputError):  # no model, or no log to read
                     await self.drift(name)
             await asyncio.sleep(DRIFT_EVERY)
 
-    async def _purge_forever(self) -> None:
+    async def _purge_regularly(self) -> None:
         while True:
             try:
                 before = datetime.now(UTC) - timedelta(days=self.settings.retention_days)
@@ -324,3 +288,25 @@ class Service:
             except Unavailable as error:
                 logger.warning("old predictions were not deleted: %s", error)
             await asyncio.sleep(PURGE_EVERY)
+
+
+def log_entries(answers: list[Answered], model: Model, request_id: str, start: int) -> list[Entry]:
+    """What the log keeps of answers that are ready now, to a request that began at `start`."""
+    latency_us = (time.perf_counter_ns() - start) // 1000
+    return [
+        Entry(
+            id=answered.answer.prediction_id,
+            time=answered.answer.timestamp,
+            project=model.project.name,
+            model_hash=model.hash,
+            revision=model.revision,
+            version=model.version or "",
+            input=answered.row,
+            output=answered.body.decode(),
+            score=answered.score,
+            label=answered.answer.label if isinstance(answered.answer, Classified) else None,
+            latency_us=latency_us,
+            request_id=request_id,
+        )
+        for answered in answers
+    ]

@@ -1,25 +1,24 @@
-"""Checks all projects and the whole of params.yaml, including the blocks that no stage of the DAG reads. Writes nothing.
+"""Checks all projects, their entries in dvc.yaml and the whole of params.yaml, including the blocks that no stage of the DAG
+reads, and says where outputs may differ from the committed ones in the last digits. Writes nothing.
 
 python -m stages.check
 """
 
 from __future__ import annotations
 
-import sys
-
-from stages.core.cli import UserError
-from stages.projects._base import project_names
+from stages.core.cli import run
+from stages.projects import project_names
 
 
 def main() -> None:
     from stages.review.workspace import check_workspace
+    from stages.runtime.kernels import deviation
 
     check_workspace()
     print(f"{len(project_names())} projects and their params are valid")
+    if reason := deviation():
+        print(f"outputs may differ in the last digits from the committed ones: {reason}")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"check: {error}")
+    run(main, takes_project=False)

@@ -5,21 +5,21 @@ python -m stages.ingest bankchurn
 
 from __future__ import annotations
 
-import pandas as pd
-
 from stages.core.cli import run
 from stages.core.files import Paths, write, write_json
-from stages.core.params import load_block, load_seed
-from stages.intake.settings import Ingest
-from stages.intake.sift import check_header, check_rejected, describe, sift
-from stages.intake.sources import read_source
-from stages.projects._base import columns_of, load_project
 
 
 def main(name: str) -> None:
+    import pandas as pd
+
+    from stages.core.params import load_block, load_seed
+    from stages.intake.settings import Ingest
+    from stages.intake.sift import check_header, check_rejected, sift, source_entry
+    from stages.intake.sources import read_source
+    from stages.projects._base import columns_of, load_project
+
     project, settings, paths = load_project(name), load_block(name, "ingest", Ingest), Paths(name)
-    seed = load_seed()
-    columns = columns_of(project.record)
+    seed, columns = load_seed(), columns_of(project.record)
     accepted, rejected, sources = [], [], []
     for number, address in enumerate(settings.sources):
         source = read_source(address, project, seed)
@@ -27,15 +27,16 @@ def main(name: str) -> None:
         good, bad, counts = sift(source.frame, columns)
         accepted.append(good.assign(source=number))
         rejected.append(bad.assign(source=number, row=bad.index))
-        sources.append(describe(source, columns, counts, len(bad)))
+        sources.append(source_entry(source, columns, counts, len(bad)))
     check_rejected(sources, settings.max_rejected)
     raw, quarantine = pd.concat(accepted, ignore_index=True), pd.concat(rejected, ignore_index=True)
+
     write(paths.data / "raw.parquet", raw.to_parquet)
     write(paths.data / "quarantine.parquet", quarantine.to_parquet)
     write_json(paths.reports / "data.json", {"simulated": any(s["simulated"] for s in sources), "sources": sources})
     print(f"{name}: {len(raw)} rows, {len(quarantine)} in quarantine")
-    for source_report in sources:
-        for reason, count in source_report["rejected_by_reason"].items():
+    for entry in sources:
+        for reason, count in entry["rejected_by_reason"].items():
             print(f"    {count} x {reason}")
 
 

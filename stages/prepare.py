@@ -5,86 +5,29 @@ python -m stages.prepare bankchurn
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
-
-from stages.core.cli import UserError, run
+from stages.core.cli import run
 from stages.core.files import Paths, write
-from stages.core.params import load_block, load_seed
-from stages.intake.settings import Prepare
-from stages.projects._base import Project, load_project
-
-FEWEST = 10  # values of a column from which on its order can give the target's away by no chance
-
-
-def draw_keys(sources: pd.Series, seed: int) -> pd.Series:
-    """A random number per row, drawn source by source: a further source moves no row of an earlier one between training and
-    test, and another cleaning rule only the few at the border.
-    """
-    keys = pd.Series(0.0, index=sources.index)
-    for source, rows in sources.groupby(sources):
-        # The name keeps the stream apart from the simulator's: with the same numbers the split would follow a column.
-        keys[rows.index] = np.random.default_rng([*b"split", seed, int(str(source))]).random(len(rows))
-    return keys
-
-
-def split_rows(frame: pd.DataFrame, keys: pd.Series, test_size: float, project: Project) -> pd.Series:
-    """Mask of the test rows: of each source the share `test_size` with the lowest keys, class by class for a classifier, and
-    whole groups where rows of one group must stay together; a group keeps the side it took in an earlier source. A group
-    goes by the key of its first row: by its least key large groups would crowd into the test rows. The last group taken
-    may exceed the share.
-    """
-    groups = project.groups(frame) if project.groups else pd.Series(np.arange(len(frame)), index=frame.index)
-    strata = frame[project.target] if project.task == "classification" else pd.Series(0, index=frame.index)
-    side: dict[object, bool] = {}
-    for source in sorted(frame["source"].unique()):
-        fresh = (frame["source"] == source) & ~groups.isin(list(side))
-        for _, rows in strata[fresh].groupby(strata[fresh]):
-            sizes = groups[rows.index].groupby(groups[rows.index]).size()
-            order = keys[rows.index].groupby(groups[rows.index]).first().sort_values(kind="stable").index
-            ordered = sizes[order]
-            in_test = ordered.cumsum() - ordered < round(test_size * len(rows))
-            side.update(in_test.items())
-    return groups.map(side).astype(bool)
-
-
-def leaking_columns(frame: pd.DataFrame, project: Project, limit: float = 0.999) -> list[str]:
-    """Input columns that alone give the target away: in magnitude a rank correlation with it over `limit`, taking the mean
-    target of each text as that text's number. Texts that hardly repeat and columns of fewer than `FEWEST` values tell
-    nothing and are passed over.
-    """
-    target = frame[project.target].rank()
-    found = []
-    for column in project.columns:
-        values = frame[column.name]
-        if column.kind == "text":
-            if values.nunique() > len(values) / 10:
-                continue
-            values = target.groupby(values).transform("mean")
-        if values.count() >= FEWEST and values.nunique() > 1 and abs(values.rank().corr(target)) > limit:
-            found.append(column.name)
-    return found
 
 
 def main(name: str) -> None:
+    import pandas as pd
+
+    from stages.core.params import load_block, load_seed
+    from stages.intake.settings import Prepare
+    from stages.intake.split import check_leaks, check_sides, draw_keys, record_split, split_rows
+    from stages.projects._base import load_project
+
     project, settings, paths = load_project(name), load_block(name, "prepare", Prepare), Paths(name)
     raw = pd.read_parquet(paths.data / "raw.parquet")
     frame = project.clean(raw)
-    if leaking := leaking_columns(frame, project):
-        raise UserError(f"{', '.join(leaking)} all but equals the target {project.target}: take it out of the row schema")
-    test = split_rows(frame, draw_keys(raw["source"], load_seed())[frame.index], settings.test_size, project)
-    if test.all() or not test.any():
-        raise UserError(
-            f"{len(frame)} rows cannot be split with prepare.test_size = {settings.test_size}: too few, or one object"
-        )
-    if project.task == "classification" and frame[project.target][~test].nunique() < 2:
-        raise UserError(f"all rows have the same {project.target}: there is nothing to learn")
-    part = pd.Series("dropped", index=raw.index)
-    part[frame.index] = np.where(test, "test", "train")
-    split = pd.DataFrame({"row": raw.index, "part": part})
+    check_leaks(frame, project)
+    keys = draw_keys(raw["source"], load_seed())
+    test = split_rows(frame, keys[frame.index], settings.test_size, project)
+    check_sides(frame, test, settings.test_size, project)
+
     for side, rows in (("train", frame[~test]), ("test", frame[test])):
         write(paths.data / f"{side}.parquet", rows.drop(columns="source").reset_index(drop=True).to_parquet)
-    write(paths.data / "split.parquet", split.to_parquet)
+    write(paths.data / "split.parquet", record_split(raw, frame, test).to_parquet)
     print(f"{name}: {int((~test).sum())} rows to train on, {int(test.sum())} to test on, {len(raw) - len(frame)} left out")
 
 

@@ -6,14 +6,11 @@ python -m stages.score bankchurn rows.parquet scores.parquet
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
-
-import pandas as pd
 
 from stages.core.cli import run
 from stages.core.files import Paths, write
-from stages.modeling.scoring import load_scorer, read_columns
-from stages.projects._base import load_project
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -22,10 +19,15 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(name: str, rows: Path, scores: Path) -> None:
+    import pandas as pd
+
+    from stages.modeling.scoring import load_scorer, read_columns
+    from stages.projects._base import load_project
+
     project = load_project(name)
     columns = read_columns(pd.read_parquet(rows), project)
     found = pd.DataFrame({"score": load_scorer(project, Paths(name).model)(columns)})
-    write(scores, lambda path: found.to_parquet(path, index=False))
+    write(scores, partial(found.to_parquet, index=False))
     print(f"{name}: {len(found)} rows scored")
 
 

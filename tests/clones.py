@@ -40,8 +40,10 @@ def copy_pipeline(clone: Path, **changes: dict[str, Any]) -> None:
     lines = "".join(f"      {name}: *{toy(name).task}\n" for name in TOYS)
     dag, found = re.subn(r"(?m)(^    projects:\n)(      \w+: \*\w+\n)+", rf"\1{lines}", dag)
     assert found == 1
-    artifacts = "\nartifacts:\n  toy_plain: {path: models/toy_plain/model.joblib, type: model}\n"
-    (clone / "dvc.yaml").write_text(dag + artifacts)
+    artifacts = "".join(
+        f'  {name}: {{path: models/{name}/model.joblib, type: model, desc: "{toy(name).question}"}}\n' for name in TOYS
+    )
+    (clone / "dvc.yaml").write_text(f"{dag}\nartifacts:\n{artifacts}")
     for path in (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
         (clone / path).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / path, clone / path)

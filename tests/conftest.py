@@ -22,6 +22,11 @@ EXPENSIVE = {"browser", "joined", "postgres", "reproduced", "s3", "scheduler", "
 LONGEST = ("test_story.py", "test_retrain.py", "test_tune.py", "test_verify.py")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """In pyproject.toml it would make pytest import scikit-learn, and so NumPy, before `stages` fixes the kernels."""
+    config.addinivalue_line("filterwarnings", "ignore::sklearn.exceptions.ConvergenceWarning")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first: one that is begun last keeps the other processes waiting for it. What needs a clone, a cluster, a
     browser, a PostgreSQL or the trained real projects is slow.

@@ -1,13 +1,18 @@
-"""What the routes about logged predictions take and give."""
+"""Requests and responses of the routes about logged predictions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 
 from serve.log.prediction_log import Entry
+from serve.log.prediction_log import Feedback as Recorded
+from serve.models.errors import FieldError, wrong_fields
+from serve.models.rows import MALFORMED, first_error, malformed
+from stages.projects._base import Project
 
 
 class Feedback(msgspec.Struct, forbid_unknown_fields=True):
@@ -55,7 +60,25 @@ class Page(msgspec.Struct):
     after: str | None
 
 
-def logged(entry: Entry, outcomes: list[Reported] | None = None) -> Logged:
+def read_feedback(body: bytes, project: Project) -> Feedback:
+    """The feedback in a body; MalformedError or InvalidInputError, also for an outcome that the project cannot have."""
+    try:
+        given = msgspec.json.decode(body, type=Feedback)
+    except msgspec.ValidationError as error:
+        raise wrong_fields([first_error(error)]) from None
+    except MALFORMED as error:
+        raise malformed(error) from None
+    if project.task == "classification" and given.outcome not in (0, 1):
+        raise wrong_fields([FieldError("outcome", "Input should be 0 or 1")])
+    return given
+
+
+def logged_page(entries: list[Entry], limit: int) -> Page:
+    """Log entries, at most `limit`, as a page; a full one may have another behind it."""
+    return Page([logged(entry) for entry in entries], entries[-1].id if len(entries) == limit else None)
+
+
+def logged(entry: Entry, outcomes: Sequence[Recorded] = ()) -> Logged:
     """A log entry as the routes show it."""
     return Logged(
         prediction_id=entry.id,
@@ -68,5 +91,5 @@ def logged(entry: Entry, outcomes: list[Reported] | None = None) -> Logged:
         output=msgspec.json.decode(entry.output),
         latency_us=entry.latency_us,
         request_id=entry.request_id,
-        outcomes=outcomes or [],
+        outcomes=[Reported(float(item.outcome), item.time) for item in outcomes],
     )

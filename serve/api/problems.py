@@ -10,17 +10,20 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, NotFoundException
 
+from serve.models.errors import FieldError, InvalidInputError, MalformedError, NoExplanationError
+from serve.service import NotFoundError, UnavailableError
+
 logger = logging.getLogger("serve")
 
 MEDIA_TYPE = "application/problem+json"
-
-
-class FieldError(msgspec.Struct, omit_defaults=True):
-    """One wrong field: where it is, and what was expected there."""
-
-    field: str
-    message: str
-    row: int | None = None
+BUSY = {"Retry-After": "1"}
+STATUS: dict[type[Exception], int] = {  # of what models and service raise
+    MalformedError: 400,
+    NotFoundError: 404,
+    InvalidInputError: 422,
+    NoExplanationError: 501,
+    UnavailableError: 503,
+}
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
@@ -45,6 +48,18 @@ class ProblemError(Exception):
         self.detail = detail
         self.errors = errors or []
         self.headers = headers or {}
+
+
+def as_problem(error: Exception) -> ProblemError:
+    """What a client is told of an error that models or service raise."""
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    errors = error.errors if isinstance(error, InvalidInputError) else []
+    return ProblemError(status, str(error), errors, BUSY if isinstance(error, UnavailableError) and error.busy else None)
+
+
+def plain_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The response to an error that models or service raise."""
+    return problem_response(request, as_problem(error))
 
 
 def problem_response(request: Request[Any, Any, Any], error: ProblemError) -> Response[bytes]:
@@ -77,4 +92,9 @@ def unexpected_response(request: Request[Any, Any, Any], error: Exception) -> Re
     return problem_response(request, ProblemError(500, detail))
 
 
-HANDLERS: Any = {ProblemError: problem_response, HTTPException: http_response, Exception: unexpected_response}
+HANDLERS: Any = {
+    **dict.fromkeys(STATUS, plain_response),
+    ProblemError: problem_response,
+    HTTPException: http_response,
+    Exception: unexpected_response,
+}

@@ -1,14 +1,10 @@
-"""Who may call, and how often.
-
-`python -m serve.api.protection` makes an API key and prints it with the hash that goes into SERVE_API_KEYS.
-"""
+"""Access: API keys, the admin token, and rate limits."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import math
-import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -100,7 +96,7 @@ def same_origin(connection: Connection) -> bool:
 
 
 def over_https(connection: Connection) -> bool:
-    """Whether the browser came by https, also where a proxy ends it: a stranger who says so only harms himself."""
+    """Whether the browser uses https, also where a proxy terminates it. The header can be forged, to no one else's harm."""
     return "https" in (connection.url.scheme, connection.headers.get("x-forwarded-proto", "").partition(",")[0].strip())
 
 
@@ -137,8 +133,3 @@ async def require_admin(connection: Connection, handler: BaseRouteHandler) -> No
             "The admin token is needed in the header `Authorization: Bearer ...`.",
             headers={"WWW-Authenticate": 'Bearer realm="veritable"'},
         )
-
-
-if __name__ == "__main__":
-    new = secrets.token_urlsafe(32)
-    print(f"key   {new}\nhash  {digest(new)}")

@@ -10,14 +10,14 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, Parameter
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from serve.api.messages import FeedbackKept, Logged, Page
-from serve.api.problems import MEDIA_TYPE, FieldError, Problem, ProblemError
+from serve.api.messages import FeedbackKept, Logged, Page, logged, logged_page, read_feedback
+from serve.api.problems import MEDIA_TYPE, Problem, ProblemError
 from serve.api.protection import require_admin
 from serve.api.telemetry import request_id
 from serve.models.answers import Classified, Explained, Valued
+from serve.models.errors import FieldError, wrong_fields
 from serve.models.history import History
 from serve.models.loader import LoadError, Model
-from serve.models.rows import wrong_fields
 from serve.models.stability import Drift
 from serve.service import Service
 from stages.projects._base import Project
@@ -25,7 +25,7 @@ from stages.projects._base import Project
 Call = Request[Any, Any, Any]
 UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 Limit = Annotated[int, Parameter(ge=1, le=1000, description="How many to return.")]
-After = Annotated[str | None, Parameter(pattern=UUID, description="The id that the page before ended with.")]
+After = Annotated[str | None, Parameter(pattern=UUID, description="The last id of the previous page.")]
 
 
 class Health(msgspec.Struct):
@@ -65,7 +65,7 @@ class ProjectInfo(msgspec.Struct):
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
-    """The documentation of the errors that a route can answer with."""
+    """OpenAPI's description of the errors that a route can answer with."""
     return {
         status: ResponseSpec(Problem, description="Problem details", media_type=MEDIA_TYPE, generate_examples=False)
         for status in sorted({*statuses, 401, 429, 503})
@@ -85,7 +85,7 @@ async def read_body(request: Call) -> bytes:
     while True:
         message = await request.receive()
         if message["type"] != "http.request":
-            raise ProblemError(400, "The client went away before its body had come.")
+            raise ProblemError(400, "The client disconnected before its body was complete.")
         parts.append(message["body"])
         size += len(message["body"])
         if size > limit:
@@ -95,8 +95,8 @@ async def read_body(request: Call) -> bytes:
 
 
 def read_threshold(request: Call) -> float | None:
-    """The threshold in the query; ProblemError 422 for what is no probability. Read here because Litestar takes as long to
-    look for a parameter that is hardly ever there as the model to predict.
+    """The threshold in the query; InvalidInputError for what is no probability. Read here because Litestar takes as long to
+    look for a parameter that is rarely given as the model takes to predict.
     """
     if not request.scope["query_string"]:
         return None
@@ -108,7 +108,7 @@ def read_threshold(request: Call) -> float | None:
 
 
 def json_bytes(body: bytes) -> ASGIApp:
-    """A response whose JSON is made already, sent as it is: Litestar's own would take longer than the prediction."""
+    """A response whose JSON is encoded already: Litestar's own response would take longer than the prediction."""
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
 
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,12 +119,12 @@ def json_bytes(body: bytes) -> ASGIApp:
 
 
 def answered(body: Any) -> dict[int, ResponseSpec]:
-    """The documentation of an answer that is sent as bytes."""
+    """OpenAPI's description of an answer that is sent as bytes."""
     return {200: ResponseSpec(body, description="The answer", generate_examples=False)}
 
 
-def describe(service: Service, project: Project, *, whole: bool) -> ProjectInfo:
-    """What is known of a project; `whole` with the manifest and all metrics."""
+def project_info(service: Service, project: Project, *, whole: bool) -> ProjectInfo:
+    """What is known of a project; if `whole`, with the manifest and all metrics."""
     name = project.name
     answerer = service.active.get(name)
     info = ProjectInfo(
@@ -174,23 +174,29 @@ def project_router(project: Project, service: Service) -> Router:
     async def explain(request: Call) -> ASGIApp:
         return json_bytes(await service.explain(name, await read_body(request)))
 
-    @post("/feedback", status_code=200, responses=BODY_PROBLEMS | problems(404), summary="Report the true outcome")
+    @post(
+        "/feedback",
+        status_code=200,
+        responses=BODY_PROBLEMS | problems(404),
+        summary="Report the true outcome of a prediction",
+    )
     async def feedback(request: Call) -> FeedbackKept:
-        body = await read_body(request)
-        return await service.feedback(name, service.read_feedback(body, project))
+        given = read_feedback(await read_body(request), project)
+        reported = await service.feedback(name, given.prediction_id, given.outcome)
+        return FeedbackKept(given.prediction_id, given.outcome, corrections=len(reported) - 1)
 
-    @get("/", responses=problems(), summary=f"{project.title}: what serves")
+    @get("/", responses=problems(), summary=f"{project.title}: the model that serves, its metrics and manifest")
     async def detail() -> ProjectInfo:
-        return describe(service, project, whole=True)
+        return project_info(service, project, whole=True)
 
-    @get("/card", media_type="text/markdown", responses=problems(404), summary="The model card, as Markdown")
+    @get("/card", media_type="text/markdown", responses=problems(404), summary="The model card as Markdown")
     async def card() -> str:
         text = service.answerer(name).model.card
         if not text:
             raise ProblemError(404, f"{name} has no model card: run `dvc repro explain@{name}`.")
         return text
 
-    @get("/history", responses=problems(422), summary="Decisions about the models and why, newest first")
+    @get("/history", responses=problems(422), summary="Decisions about the models with their reasons, newest first")
     async def history(limit: Limit = 50) -> History:
         return service.history(name, limit)
 
@@ -200,17 +206,21 @@ def project_router(project: Project, service: Service) -> Router:
 
     @get("/predictions", responses=problems(422), summary="Logged predictions, newest first")
     async def predictions(limit: Limit = 50, after: After = None) -> Page:
-        return await service.page(name, limit, after)
+        return logged_page(await service.page(name, limit, after), limit)
 
     @post(
-        "/reload", status_code=200, guards=[require_admin], responses=problems(403, 409), summary="Load what is checked out"
+        "/reload",
+        status_code=200,
+        guards=[require_admin],
+        responses=problems(403, 409),
+        summary="Load the model that is checked out",
     )
     async def reload() -> ProjectInfo:
         try:
             await service.load(name)
         except LoadError as error:
             raise ProblemError(409, f"{error}. What served before still serves.") from None
-        return describe(service, project, whole=False)
+        return project_info(service, project, whole=False)
 
     handlers: list[BaseRouteHandler] = [
         predict, predict_batch, explain, feedback, detail, card, history, drift, predictions, reload,
@@ -221,16 +231,16 @@ def project_router(project: Project, service: Service) -> Router:
 def server_routes(service: Service, projects: list[Project]) -> list[BaseRouteHandler]:
     """The routes under /v1 that belong to no single project."""
 
-    @get("/projects", responses=problems(), summary="The projects and what serves them")
+    @get("/projects", responses=problems(), summary="The projects and the models that serve them")
     async def list_projects() -> list[ProjectInfo]:
-        return [describe(service, project, whole=False) for project in projects]
+        return [project_info(service, project, whole=False) for project in projects]
 
     @post(
         "/reload",
         status_code=200,
         guards=[require_admin],
         responses=problems(403, 409),
-        summary="Load all that is checked out",
+        summary="Load every model that is checked out",
     )
     async def reload_all() -> list[ProjectInfo]:
         failed = []
@@ -241,11 +251,11 @@ def server_routes(service: Service, projects: list[Project]) -> list[BaseRouteHa
                 failed.append(f"{project.name}: {error}")
         if failed:
             raise ProblemError(409, f"{'; '.join(failed)}. What served before still serves; the others were reloaded.")
-        return [describe(service, project, whole=False) for project in projects]
+        return [project_info(service, project, whole=False) for project in projects]
 
-    @get("/predictions/{prediction_id:str}", responses=problems(404), summary="One logged prediction")
+    @get("/predictions/{prediction_id:str}", responses=problems(404), summary="One logged prediction with its outcomes")
     async def one_prediction(prediction_id: FromPath[str]) -> Logged:
-        return await service.prediction(prediction_id)
+        return logged(*await service.prediction(prediction_id))
 
     @delete(
         "/predictions/{prediction_id:str}", status_code=204, guards=[require_admin], responses=problems(403, 404),
@@ -264,9 +274,9 @@ def v1_router(service: Service, projects: list[Project]) -> Router:
 
 
 def status_routes(service: Service) -> list[BaseRouteHandler]:
-    """Health, readiness and metrics: open, so that whatever watches the server needs no key."""
+    """Health, readiness and metrics: open, so that monitoring needs no key."""
 
-    @get("/health", tags=["Server"], summary="healthy, or degraded with reasons; always 200")
+    @get("/health", tags=["Server"], summary="Healthy or degraded, with reasons; always 200")
     async def health() -> Health:
         reasons = service.health()
         return Health("degraded" if reasons else "healthy", reasons)
@@ -275,14 +285,14 @@ def status_routes(service: Service) -> list[BaseRouteHandler]:
         "/ready",
         tags=["Server"],
         responses={503: ResponseSpec(Ready, generate_examples=False)},
-        summary="503 until all is loaded",
+        summary="503 until every model is loaded",
     )
     async def ready() -> Response[Ready]:
         loaded = {name: name in service.active for name in service.names}
         return Response(Ready(all(loaded.values()), loaded), status_code=200 if all(loaded.values()) else 503)
 
-    @get("/metrics", media_type="text/plain; version=0.0.4", tags=["Server"], summary="Prometheus metrics")
+    @get("/metrics", media_type="text/plain; version=0.0.4", tags=["Server"], summary="Metrics for Prometheus")
     async def metrics() -> bytes:
-        return service.render_metrics()
+        return service.metrics.render(service.log.stats() if service.settings.log else None)
 
     return [health, ready, metrics]

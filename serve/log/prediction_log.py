@@ -30,10 +30,11 @@ from msgspec import Struct
 from sqlalchemy import Executable, delete, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from serve.log.queries import Questions, canonical, history_of, told
+from serve.ids import new_id
+from serve.log.queries import LogQueries, canonical, history_of, to_feedback
 from serve.log.spill import Spill
 from serve.log.store import ERRORS, DownError, RefusedError, connect, reason
-from serve.log.tables import Entry, Feedback, Outcome, Recent, feedback, microseconds, new_id, predictions
+from serve.log.tables import Entry, Feedback, Outcome, Recent, feedback, microseconds, predictions
 
 __all__ = ["Entry", "Feedback", "Outcome", "Overloaded", "PredictionLog", "Recent", "Stats", "Unavailable", "new_id"]
 
@@ -71,7 +72,7 @@ class _Waiting(NamedTuple):
     done: asyncio.Future[None]
 
 
-class PredictionLog(Questions):
+class PredictionLog(LogQueries):
     """See the module. Belongs to one event loop; use between `start` and `stop`."""
 
     def __init__(
@@ -198,7 +199,7 @@ class PredictionLog(Questions):
             if (await connection.execute(select(predictions.c.id).where(predictions.c.id == key))).first() is None:
                 return None
             await connection.execute(insert(feedback).values(row))
-            return told((await connection.execute(history_of(key))).all())
+            return to_feedback((await connection.execute(history_of(key))).all())
 
         async with self._writing:
             found = await self._change(work)

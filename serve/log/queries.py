@@ -1,4 +1,4 @@
-"""What the prediction log can be asked, in SQL that both databases understand."""
+"""The queries of the prediction log, in SQL that both databases understand."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Executable, TextClause, func, select, text
+from sqlalchemy import Executable, Select, TextClause, func, select, text
 
 from serve.log.tables import Entry, Feedback, Recent, feedback, first_id, predictions
 
 
-class Questions(ABC):
-    """The questions that only read; each may raise `Unavailable`."""
+class LogQueries(ABC):
+    """The queries of a log; each may raise `Unavailable`."""
 
     @abstractmethod
     async def _read(self, query: Executable) -> Sequence[Any]:
@@ -64,10 +64,10 @@ class Questions(ABC):
         return [(time, latency) for time, latency in await self._read(query)]
 
     async def history(self, prediction_id: str) -> list[Feedback]:
-        """All feedback on one prediction: the outcome first, then its corrections in the order they came."""
+        """All feedback on one prediction: the outcome first, then its corrections in the order they were reported."""
         if (key := canonical(prediction_id)) is None:
             return []
-        return told(await self._read(history_of(key)))
+        return to_feedback(await self._read(history_of(key)))
 
 
 def canonical(identifier: str) -> str | None:
@@ -93,6 +93,24 @@ def history_of(key: str) -> Any:
     return select(feedback).where(feedback.c.prediction_id == key).order_by(feedback.c.id)
 
 
-def told(rows: Sequence[Any]) -> list[Feedback]:
+def rows_with_outcomes(project: str, since: datetime, until: datetime) -> Select[tuple[str, str, str | None]]:
+    """The statement that gives id, input and the outcome that was reported last, as JSON, of the predictions of a project
+    made between two moments, in the order of their ids.
+    """
+    outcomes = select(feedback.c.outcome).where(feedback.c.prediction_id == predictions.c.id)
+    latest = outcomes.order_by(feedback.c.id.desc()).limit(1).scalar_subquery().label("outcome")
+    return (
+        select(predictions.c.id, predictions.c.input, latest)
+        .where(
+            predictions.c.project == project,
+            predictions.c.id > first_id(since),  # the index knows ids alone, which begin with their time to the millisecond
+            predictions.c.time >= since,
+            predictions.c.time <= until,
+        )
+        .order_by(predictions.c.id)
+    )
+
+
+def to_feedback(rows: Sequence[Any]) -> list[Feedback]:
     """The feedback in rows of its table."""
     return [Feedback(row.id, row.prediction_id, msgspec.json.decode(row.outcome), row.time) for row in rows]

@@ -1,4 +1,4 @@
-"""Where predictions are kept while the database is away: append-only files of JSON lines, on the server's own disk.
+"""Where predictions are stored while the database is down: append-only files of JSON lines, on the server's own disk.
 
 Every method blocks (fsync) and none is safe to run beside another: the log runs them all in its one writer thread.
 """
@@ -63,7 +63,7 @@ class Spill:
         try:
             self._active.append(lines)
         except OSError:
-            self._rotate()  # after a failed fsync nothing can be known about this file: never append to it again
+            self._rotate()  # after a failed fsync the state of this file is unknown: never append to it again
             raise
         self._count()
 

@@ -1,10 +1,7 @@
-"""What the prediction log holds: its records, its tables (one schema for SQLite and PostgreSQL), its ids."""
+"""What the prediction log holds: its records, and its tables (one schema for SQLite and PostgreSQL)."""
 
 from __future__ import annotations
 
-import os
-import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
@@ -107,51 +104,6 @@ Index("feedback_of_prediction", feedback.c.prediction_id, feedback.c.id)
 
 if tuple(predictions.columns.keys()) != Entry.__struct_fields__:
     raise TypeError("Entry and the table predictions must have the same columns in the same order: rows go by position")
-
-
-_LOW = (1 << 30) - 1
-
-
-class _Ids:
-    """UUIDv7 (RFC 9562, 6.2 method 1): 48 bits of milliseconds, a counter of 42 bits, 32 random bits.
-
-    The counter starts anywhere in the lower half of its range every millisecond and goes up by one within it, so ids made
-    by one process strictly increase, also when the clock is set back. Random bytes come from the operating system, 4 KB at
-    a time: one call each would double the cost of an id.
-    """
-
-    def __init__(self) -> None:
-        self._reset()
-        os.register_at_fork(after_in_child=self._reset)  # a child must not repeat its parent's ids
-
-    def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._millisecond = self._counter = 0
-        self._random: list[int] = []
-
-    def __call__(self) -> str:
-        with self._lock:
-            if not self._random:
-                self._random = list(memoryview(os.urandom(4096)).cast("I"))
-            tail = self._random.pop()
-            now = time.time_ns() // 1_000_000
-            if now > self._millisecond:
-                self._millisecond, self._counter = now, self._seed()
-            else:
-                self._counter += 1
-                if self._counter >> 42:
-                    self._millisecond, self._counter = self._millisecond + 1, self._seed()
-            counter = self._counter
-            first = self._millisecond << 16 | 0x7000 | counter >> 30
-        text = f"{first:016x}{2 << 62 | (counter & _LOW) << 32 | tail:016x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-    @staticmethod
-    def _seed() -> int:
-        return int.from_bytes(os.urandom(6), "big") >> 7
-
-
-new_id = _Ids()
 
 
 def first_id(moment: datetime) -> str:

@@ -1,20 +1,19 @@
-"""From scores to answers, and from answers to log entries."""
+"""From scores to answers and explanations."""
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 
-from serve.api.problems import FieldError, ProblemError
-from serve.log.prediction_log import Entry, new_id
+from serve.ids import new_id
+from serve.models.errors import InvalidInputError, NoExplanationError, TooExtremeError
 from serve.models.fallback import MicroBatcher
 from serve.models.loader import Model
 from serve.models.rows import Row
+from stages.runtime.intervals import interval_bounds
 from stages.runtime.reasons import reasons
 
 encode = msgspec.json.Encoder().encode
@@ -90,21 +89,13 @@ class Explained(msgspec.Struct):
     model: ModelRef
 
 
-class TooExtremeError(ProblemError):
-    """The answer to a row, by its number, whose prediction is infinite or not a number."""
-
-    def __init__(self, row: int) -> None:
-        detail = f"The prediction of row {row} is no finite number: its values are too extreme."
-        super().__init__(422, detail, [FieldError("", "The values are too extreme together", row=row)])
-        self.row = row
-
-
 class Answered(NamedTuple):
-    """An answer, its JSON, and what the log keeps of it."""
+    """An answer and its JSON, the row as JSON, and its score."""
 
     answer: Classified | Valued
     body: bytes
-    entry: Entry
+    row: str
+    score: float
 
 
 def risk_level(probability: float) -> Any:
@@ -113,7 +104,7 @@ def risk_level(probability: float) -> Any:
 
 
 class Answerer:
-    """Makes the answers of one model; what does not change from row to row is worked out once.
+    """Makes the answers of one model; what does not change from row to row is computed once.
 
     `batcher` gathers the rows of several requests for a model that only its pipeline can score.
     """
@@ -123,53 +114,36 @@ class Answerer:
         self.batcher = batcher
         self._classifies = model.project.task == "classification"
         self.ref = ModelRef(model.version, model.revision, model.hash)
-        interval = model.manifest.get("interval")
-        self._radius: float = interval["radius"] if interval else 0.0
-        self._coverage: float = interval["coverage"] if interval else 0.0
-        self._log = interval is not None and interval["scale"] == "log"
 
-    def score_all(self, rows: list[Row], threshold: float | None, request_id: str, start: int) -> list[Answered]:
-        """Answers to rows, scored here and now; `start` is the request's beginning on `time.perf_counter_ns`."""
-        scores = self.model.scorer.score(self.model.codec.columns(rows))
-        return self.answer_all(rows, scores, threshold, request_id, start)
+    def score_all(self, rows: list[Row], threshold: float | None) -> list[Answered]:
+        """Answers to rows, scored here and now."""
+        return self.answer_all(rows, self.model.scorer.score(self.model.codec.columns(rows)), threshold)
 
-    def answer_all(
-        self, rows: list[Row], scores: np.ndarray, threshold: float | None, request_id: str, start: int
-    ) -> list[Answered]:
-        """Answers to rows with these scores, each with a new id and what the log keeps of it."""
+    def answer_all(self, rows: list[Row], scores: np.ndarray, threshold: float | None) -> list[Answered]:
+        """Answers to rows with these scores, shape (rows,), each with a new id; TooExtremeError for a score that is no
+        finite number.
+        """
+        if not (finite := np.isfinite(scores)).all():
+            raise TooExtremeError(int(np.argmin(finite)))
         now = datetime.now(UTC)
-        latency_us = (time.perf_counter_ns() - start) // 1000
-        answers = []
-        for number, (row, score) in enumerate(zip(rows, scores.tolist(), strict=True)):
-            if not isfinite(score):
-                raise TooExtremeError(number)
-            answer = self._classified(score, threshold, now) if self._classifies else self._valued(score, now)
-            body = encode(answer)
-            entry = Entry(
-                id=answer.prediction_id,
-                time=now,
-                project=self.model.project.name,
-                model_hash=self.ref.hash,
-                revision=self.ref.revision,
-                version=self.ref.version or "",
-                input=encode(row).decode(),
-                output=body.decode(),
-                score=score,
-                label=answer.label if isinstance(answer, Classified) else None,
-                latency_us=latency_us,
-                request_id=request_id,
-            )
-            answers.append(Answered(answer, body, entry))
-        return answers
+        if self._classifies:
+            answers: list[Any] = [self._classified(score, threshold, now) for score in scores.tolist()]
+        else:
+            answers = self._valued(scores, now)
+        return [
+            Answered(answer, encode(answer), encode(row).decode(), score)
+            for answer, row, score in zip(answers, rows, scores.tolist(), strict=True)
+        ]
 
     def explain(self, row: Row) -> bytes:
-        """Why the row is answered as it is, as JSON; ProblemError 501 for a model that has no explanation."""
+        """Why the row is answered as it is, as JSON; NoExplanationError for a model that has none,
+        InvalidInputError for a row that has none."""
         if self.model.explainer is None:
-            raise ProblemError(501, f"This model cannot be explained here: {self.model.scorer.kind}.")
+            raise NoExplanationError(f"This model cannot be explained here: {self.model.scorer.kind}.")
         try:
             found = self.model.explainer.explain(self.model.codec.columns([row]))
         except ArithmeticError as error:
-            raise ProblemError(422, f"This row cannot be explained: {error}.") from None
+            raise InvalidInputError(f"This row cannot be explained: {error}.") from None
         if not np.isfinite(found.prediction):
             raise TooExtremeError(0)
         given = msgspec.structs.asdict(row)
@@ -212,11 +186,10 @@ class Answerer:
             model=self.ref,
         )
 
-    def _valued(self, score: float, now: datetime) -> Valued:
-        return Valued(new_id(), now, score, self.model.project.unit, self._interval(score), self.ref)
-
-    def _interval(self, score: float) -> Interval:
-        if self._log:
-            factor = float(np.exp(self._radius))
-            return Interval(score / factor, score * factor, self._coverage)
-        return Interval(score - self._radius, score + self._radius, self._coverage)
+    def _valued(self, scores: np.ndarray, now: datetime) -> list[Valued]:
+        interval, unit = self.model.manifest["interval"], self.model.project.unit
+        lower, upper = interval_bounds(scores, interval["radius"], interval["scale"])
+        return [
+            Valued(new_id(), now, score, unit, Interval(low, high, interval["coverage"]), self.ref)
+            for score, low, high in zip(scores.tolist(), lower.tolist(), upper.tolist(), strict=True)
+        ]

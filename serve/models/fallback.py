@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import io
 from collections.abc import Callable
 from concurrent.futures import Executor
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from stages.projects._base import Columns, Project
 
+DTYPES = {"f": "float64", "O": "str", "M": "datetime64[s]"}  # of a frame in training, by the kind of an array
+
 
 class PipelineScorer:
     """Scores as `stages.runtime.scorer.Scorer` does, some hundred times slower for one row.
 
-    ImportError without scikit-learn.
+    ImportError without pandas or scikit-learn.
 
     Unlike the exported form the pickle holds code, so its bytes must have been verified before they come here.
     """
@@ -25,16 +27,16 @@ class PipelineScorer:
     def __init__(self, project: Project, pickled: bytes, reason: str) -> None:
         self.project = project
         self.kind = f"scikit-learn pipeline in a worker thread ({reason})"
-        self._schema = importlib.import_module("stages.core.schema")
-        pipeline = importlib.import_module("stages.modeling.pipeline")
-        self._predict = pipeline.predict_scores
-        self._model: Any = importlib.import_module("joblib").load(io.BytesIO(pickled))
+        self._pandas: Any = import_module("pandas")
+        self._model: Any = import_module("joblib").load(io.BytesIO(pickled))
 
     def score(self, columns: Columns) -> np.ndarray:
         """Scores of raw columns, shape (rows,)."""
-        frame = self._schema.to_frame(columns)
-        scores: np.ndarray = self._predict(self._model, frame, self.project)
-        return scores
+        series = {name: self._pandas.Series(array, dtype=DTYPES[array.dtype.kind]) for name, array in columns.items()}
+        frame = self._pandas.DataFrame(series)
+        if self.project.task == "classification":
+            return np.asarray(self._model.predict_proba(frame)[:, 1])
+        return np.asarray(self._model.predict(frame))
 
 
 class MicroBatcher:

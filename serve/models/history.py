@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from stages.runtime.ledger import ledger_path, read_ledger
+
 CORE = ("time", "event", "by", "reason", "accepted", "version", "stage")
 
 
@@ -37,20 +39,17 @@ class History(msgspec.Struct):
     events: list[Event]
 
 
-def read_ledger(root: Path, project: str) -> list[Event]:
-    """All decisions, oldest first; none without a ledger. ValueError for a line that is no entry."""
-    path = root / "reports" / project / "ledger.jsonl"
-    if not path.exists():
-        return []
+def read_history(project: str, root: Path) -> list[Event]:
+    """All decisions, oldest first; none without a ledger. ValueError for a ledger that holds something else."""
+    entries = [
+        {key: line[key] for key in CORE if key in line} | {"details": {k: v for k, v in line.items() if k not in CORE}}
+        for line in read_ledger(project, root)
+    ]
     try:
-        lines = msgspec.json.Decoder(dict[str, Any]).decode_lines(path.read_bytes())
-        entries = [
-            {key: line[key] for key in CORE if key in line} | {"details": {k: v for k, v in line.items() if k not in CORE}}
-            for line in lines
-        ]
         return msgspec.convert(entries, list[Event])
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"{path} is not what a ledger holds ({error}): restore it with Git") from error
+    except msgspec.ValidationError as error:
+        path = root / ledger_path(project)
+        raise ValueError(f"{path} is no ledger ({error}): restore it from `git log -p {path}`") from error
 
 
 def version_of(events: list[Event], model_hash: str) -> tuple[str | None, str | None]:

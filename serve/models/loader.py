@@ -1,4 +1,4 @@
-"""Loading a project's artifacts: verified against their hashes, proven on a known row, swapped in one step."""
+"""Loading a project's artifacts: verified against their hashes and tested on a known row."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import yaml
 
 from serve.models.fallback import PipelineScorer
-from serve.models.history import read_ledger, version_of
+from serve.models.history import read_history, version_of
 from serve.models.rows import RowCodec
 from serve.settings import Settings
 from stages.projects._base import Columns, Project, load_project
 from stages.runtime.identity import md5, model_files, model_hash, outputs
 from stages.runtime.population import Population
+from stages.runtime.probe import agrees
 from stages.runtime.scorer import Scorer
 from stages.runtime.shapley import Explainer
 
 FILES = ("manifest.json", "plan.json", "population.json", "scorer.onnx", "explainer.npz")
-TOLERANCE = 1e-9
-SLOW = 0.002  # seconds; a longer explanation is worked out in a thread, so that predictions need not wait for it
+SLOW = 0.002  # seconds; a longer explanation is computed in a thread, so that predictions need not wait for it
 
 
 class LoadError(Exception):
@@ -60,7 +59,7 @@ class Model:
 
 
 def load_model(name: str, settings: Settings) -> Model:
-    """The model in `models/<name>`; LoadError where a file is missing, altered or predicts other than it must."""
+    """The model in `models/<name>`; LoadError where a file is missing or altered, or the known row gets another score."""
     folder = settings.root / "models" / name
     try:
         return read_model(load_project(name), folder, settings)
@@ -79,8 +78,8 @@ def read_model(project: Project, folder: Path, settings: Settings) -> Model:
     verify(content, expected, folder)
     identity = model_hash(expected)
     try:
-        version, stage = version_of(read_ledger(settings.root, project.name), identity)
-    except ValueError:  # the history says what is wrong with it; predicting needs none
+        version, stage = version_of(read_history(project.name, settings.root), identity)
+    except ValueError:  # the history page reports it; predicting needs no ledger
         version = stage = None
     manifest, plan = json.loads(content["manifest.json"]), json.loads(content["plan.json"])
     needed = {"data", "threshold" if project.task == "classification" else "interval"}
@@ -134,7 +133,7 @@ recorded = lru_cache(1)(outputs)  # once for all projects, as YAML is slow
 
 
 def matching_deployment(folder: Path, content: dict[str, bytes]) -> dict[str, Any] | None:
-    """What `stages.deploy` says of the version that it put here; None where it did not, or another model came since."""
+    """What `stages.deploy` recorded about the version it installed; None without a record, or for another model."""
     path = folder / "deployment.json"
     if not path.exists():
         return None
@@ -167,10 +166,10 @@ def build_scorer(
 
 
 def try_probe(codec: RowCodec, scorer: Scorer | PipelineScorer, probe: dict[str, Any], folder: Path) -> Columns:
-    """The columns of a known row; LoadError unless it gets the score that the pipeline gave it. Warms the scorer up."""
+    """The columns of a known row; LoadError unless its score is that of the pipeline. Warms the scorer up."""
     columns = codec.columns([codec.read_row(json.dumps(probe["row"]).encode())])
     found = float(scorer.score(columns)[0])
-    if not np.isclose(found, probe["score"], rtol=TOLERANCE, atol=0):
+    if not agrees(found, probe["score"]):
         raise LoadError(f"{folder}: scores a known row {found!r} instead of {probe['score']!r}")
     return columns
 

@@ -15,12 +15,12 @@ import numpy as np
 from msgspec.structs import astuple
 from pydantic import Field, TypeAdapter, ValidationError
 
-from serve.api.problems import FieldError, ProblemError
+from serve.models.errors import FieldError, MalformedError, wrong_fields
 from stages.projects._base import Column, Columns, Project
 
 Row = Any  # an instance of the struct that `RowCodec` makes
 MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-LISTED, UNKNOWN = 100, 20  # wrong fields that are named at most, and unknown ones of a row that are looked at
+LISTED, UNKNOWN = 100, 20  # wrong fields that are named at most, and unknown ones of a row that are checked
 PLACE = re.compile(r"(.*) - at `\$(?:\.rows\[(\d+)\])?\.?(.*)`")
 
 
@@ -39,7 +39,7 @@ class RowCodec:
         self._others = [(place, column.name, dtypes[column.kind]) for place, column in columns if column.kind != "number"]
 
     def read_row(self, body: bytes) -> Row:
-        """The row in a body; ProblemError 400 for what is no JSON and 422 with every wrong field."""
+        """The row in a body; MalformedError for what is no JSON, InvalidInputError with every wrong field."""
         try:
             return self._single.decode(body)
         except MALFORMED as error:
@@ -50,7 +50,7 @@ class RowCodec:
                 raise wrong_fields(self._errors_of_row(row) or [first_error(refusal)]) from None
 
     def read_batch(self, body: bytes) -> list[Row]:
-        """The rows in a body `{"rows": [...]}`; ProblemError as `read_row`, naming the row of each wrong field."""
+        """The rows in a body `{"rows": [...]}`; errors as of `read_row`, naming the row of each wrong field."""
         try:
             rows: list[Row] = self._batch.decode(body).rows
         except MALFORMED as error:
@@ -74,7 +74,7 @@ class RowCodec:
                     setattr(row, name, today)
 
     def columns(self, rows: list[Row]) -> Columns:
-        """One array per column, in the form that features take; all numbers lie in one, which is made once."""
+        """One array per column, in the form that features take; all numbers are rows of one matrix, made at once."""
         values = list(zip(*map(astuple, rows), strict=True))
         numbers = np.array([values[place] for place, _ in self._numbers], dtype=float)  # None becomes NaN
         columns = {name: numbers[at] for at, (_, name) in enumerate(self._numbers)}
@@ -124,7 +124,7 @@ class RowCodec:
 
 
 def decode_any(body: bytes, error: Exception) -> Any:
-    """Whatever JSON is in a body that `error` says is no row; ProblemError where it is none."""
+    """Whatever JSON is in a body that `error` says is no row; MalformedError where it is none."""
     try:
         return msgspec.json.decode(body)
     except msgspec.ValidationError:  # a number that no float can hold
@@ -133,16 +133,11 @@ def decode_any(body: bytes, error: Exception) -> Any:
         raise malformed(fault) from None
 
 
-def malformed(error: Exception) -> ProblemError:
-    """The answer to a body that cannot be read as JSON."""
+def malformed(error: Exception) -> MalformedError:
+    """The error of a body that cannot be read as JSON."""
     if isinstance(error, RecursionError):
-        return ProblemError(400, "The body is nested too deeply; a row is one flat object.")
-    return ProblemError(400, f"The body is no JSON: {str(error).removeprefix('JSON is malformed: ')}.")
-
-
-def wrong_fields(errors: list[FieldError]) -> ProblemError:
-    """The answer to a body with these wrong fields."""
-    return ProblemError(422, f"{len(errors)} {'fields are' if len(errors) > 1 else 'field is'} wrong.", errors)
+        return MalformedError("The body is nested too deeply; a row is one flat object.")
+    return MalformedError(f"The body is no JSON: {str(error).removeprefix('JSON is malformed: ')}.")
 
 
 def first_error(error: Exception) -> FieldError:

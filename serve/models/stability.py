@@ -1,24 +1,44 @@
-"""How much the latest predictions differ from what their model was trained on: a cheap, running look. Whether to retrain is
-decided by `python -m stages.drift`, which tests.
+"""How much the latest predictions differ from what their model was trained on: a cheap running index. Whether to
+retrain is decided by the tests of `python -m stages.drift`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
 
-from serve.log.prediction_log import Recent
 from serve.models.loader import Model
 from serve.models.rows import Row
-from stages.runtime.population import Bins, shares, stability
+from stages.runtime.population import Bins, stability_above_chance
 
 LEAST = 200  # rows below which the index is mostly noise
 MODERATE, LARGE = 0.1, 0.25
 
 State = Literal["unknown", "stable", "moderate", "large"]
+
+
+class Predicted(Protocol):
+    """What is known of a prediction that was made."""
+
+    @property
+    def model_hash(self) -> str:
+        """The hash of the model that made it."""
+
+    @property
+    def input(self) -> str:
+        """The row as JSON."""
+
+    @property
+    def score(self) -> float:
+        """The probability of class 1, or the value."""
+
+    @property
+    def time(self) -> datetime:
+        """When it was made."""
 
 
 class Shift(msgspec.Struct):
@@ -41,9 +61,9 @@ class Drift(msgspec.Struct):
     score: Shift | None
 
 
-def compare(model: Model, recent: list[Recent]) -> Drift:
+def drift_of(model: Model, recent: Sequence[Predicted]) -> Drift:
     """The shift of the rows in these predictions."""
-    rows, scores = known(model, recent)
+    rows, scores = known_rows(model, recent)
     since = min((prediction.time for prediction in recent), default=None)
     if len(rows) < LEAST:
         return Drift("unknown", len(rows), since, [], None)
@@ -55,7 +75,7 @@ def compare(model: Model, recent: list[Recent]) -> Drift:
     return Drift(largest.state, len(rows), since, found, score)
 
 
-def known(model: Model, recent: list[Recent]) -> tuple[list[Row], np.ndarray]:
+def known_rows(model: Model, recent: Sequence[Predicted]) -> tuple[list[Row], np.ndarray]:
     """The rows of these predictions, but for those that were logged under another row schema, and the scores, shape
     (scores,), of those that this model has made.
     """
@@ -72,11 +92,6 @@ def known(model: Model, recent: list[Recent]) -> tuple[list[Row], np.ndarray]:
 
 
 def shift(column: str, bins: Bins, values: np.ndarray, reference_rows: int) -> Shift:
-    """The index of a column's values. What chance alone gives, about (bins - 1) * (1 / rows + 1 / reference rows)
-    (Yurdakul, Statistical properties of population stability index, 2018), is taken off, so that few rows look no worse.
-    """
-    rows = max(len(values), 1)
-    expected = np.array(bins["shares"])
-    chance = (np.count_nonzero(expected) - 1) * (1 / rows + 1 / reference_rows)
-    index = max(stability(expected, shares(values, bins), rows) - chance, 0.0)
+    """The index of a column's values."""
+    index = stability_above_chance(bins, values, reference_rows)
     return Shift(column, index, "large" if index > LARGE else "moderate" if index > MODERATE else "stable")

@@ -22,7 +22,7 @@ from serve.pages.site import HEADERS
 STATIC = Path(__file__).with_name("static")
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 BUNDLE = "vega.js"
-# In a process of its own, which yields to whatever predicts: it takes 2 s and 150 MB, which the server would keep for ever.
+# In a process of its own with a low priority: it takes 2 s and 150 MB, which the server would never give back.
 EMIT = """
 import gzip, os, sys
 getattr(os, "nice", int)(10)
@@ -72,7 +72,7 @@ class Bundle:
         zipped, complaint = await process.communicate()
         if process.returncode:
             logger.error("no charts: vl_convert failed: %s", complaint.decode(errors="replace")[-500:])
-            raise ProblemError(503, "The charts' JavaScript cannot be made here; the server's log says why.")
+            raise ProblemError(503, "The JavaScript of the charts cannot be built; the server's log has the reason.")
         return Asset("text/javascript", zipped)
 
 
@@ -86,7 +86,7 @@ def read_assets(folder: Path = STATIC) -> dict[str, Asset]:
 
 
 def asset_routes() -> list[BaseRouteHandler]:
-    """`/static/...`: open, as it tells nothing."""
+    """`/static/...`: open, as it reveals nothing."""
     assets, bundle = read_assets(), Bundle()
 
     @get("/static/{name:str}", include_in_schema=False, opt={"headers": HEADERS})

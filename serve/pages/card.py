@@ -9,7 +9,7 @@ MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")  # what is 
 
 
 def card_html(text: str) -> Markup:
-    """Markdown as HTML, its headings one level lower, as the page has a title of its own, and its tables able to scroll."""
+    """Markdown as HTML, its headings one level lower, as the page has its own title, and with tables that scroll."""
     tokens = MARKDOWN.parse(text)
     for token in tokens:
         if token.type.startswith("heading_"):

@@ -34,7 +34,7 @@ FRAMED = [
         b"default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
         b"font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox allow-scripts"
     )
-    if name != b"x-frame-options"  # it knows no exception for this site that a sandboxed document could meet
+    if name != b"x-frame-options"  # it would also forbid this site to frame the page
 ]
 
 
@@ -48,13 +48,13 @@ class Report(NamedTuple):
     page: Path | None
 
 
-def read_reports(folder: Path) -> list[Report]:
+def read_drift_reports(folder: Path) -> list[Report]:
     """The latest reports in a folder, the newest first."""
     paths = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [read_report(path) for path in paths[:SHOWN]]
+    return [read_drift_report(path) for path in paths[:SHOWN]]
 
 
-def read_report(path: Path) -> Report:
+def read_drift_report(path: Path) -> Report:
     """A report; one that is no JSON says so."""
     try:
         found: Any = json.loads(path.read_bytes())
@@ -69,7 +69,7 @@ def read_report(path: Path) -> Report:
 
 
 def page_of(folder: Path, batch: str) -> bytes:
-    """Evidently's page on a batch. It is looked up among those that there are: no name leads out of the folder."""
+    """Evidently's page on a batch. It is looked up among the existing files: no name leads out of the folder."""
     pages = {path.stem: path for path in folder.glob("*.html") if path.is_file() and not path.is_symlink()}
     if batch not in pages:
         raise ProblemError(404, f"There is no drift report of a batch {batch!r}.")

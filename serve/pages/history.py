@@ -12,10 +12,11 @@ from litestar.response import Template
 
 from serve.models.history import Event
 from serve.models.loader import Model
+from serve.pages.charts.quality import better, named
+from serve.pages.charts.specs import RULE, Chart, axis
+from serve.pages.format import between, metric, moment, words
 from serve.pages.ledger import VERDICTS, challenger_of, commit_links, is_commit, ledger_of
-from serve.pages.quality import better, named
-from serve.pages.site import Area, Site, Tab, between, metric, moment, words
-from serve.pages.specs import RULE, Chart, axis
+from serve.pages.site import Area, Site, Tab
 from stages.projects._base import Project
 
 SHOWN = 50  # decisions on a page
@@ -142,7 +143,7 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
         shown = events[::-1][max(page - 1, 0) * SHOWN :]
         return site.page(
             "history.html", project, "history", live=live, failure=site.service.failures.get(project.name),
-            astray=put if live and put and put.live_hash != live.hash else None, chart=progress(events, project),
+            other=put if live and put and put.live_hash != live.hash else None, chart=progress(events, project),
             versions=versions(events, project, live), entries=[entry(event) for event in shown[:SHOWN]], total=len(events),
             page=page, older=len(shown) > SHOWN, commits=await commit_links(site), is_commit=is_commit,
         )  # fmt: skip

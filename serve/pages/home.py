@@ -11,21 +11,22 @@ from litestar.handlers import BaseRouteHandler
 from litestar.response import Template
 
 from serve.log.prediction_log import Unavailable
-from serve.pages.site import Site, between, metric, words
+from serve.pages.format import between, count, metric, words
+from serve.pages.site import Site
 from serve.service import Service
 from stages.projects._base import Project
 
 
 async def predicted_today(service: Service, name: str) -> str:
-    """How many predictions the log holds since midnight UTC, or a dash while it cannot be asked."""
+    """How many predictions the log holds since midnight UTC, or a dash while it cannot be read."""
     if not service.settings.log:
         return "–"
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     try:
-        [count] = await service.log.numbers(name, [midnight, midnight + timedelta(days=1)])
+        [predicted] = await service.log.numbers(name, [midnight, midnight + timedelta(days=1)])
     except Unavailable:
         return "–"
-    return f"{count:,}"
+    return count(predicted)
 
 
 async def card(site: Site, project: Project) -> dict[str, Any]:

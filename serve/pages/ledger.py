@@ -9,9 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from serve.api.problems import ProblemError
-from serve.models.history import Event, read_ledger
+from serve.models.history import Event, read_history
 from serve.pages.site import Site
+from serve.service import UnavailableError
 from stages.projects._base import Project
 
 COMMIT = re.compile("[0-9a-f]{7,64}")
@@ -21,11 +21,11 @@ VERDICTS = {"keep": "good", "retrain": "warn", "refuse": "bad"}  # of a drift ch
 
 
 async def ledger_of(site: Site, project: Project) -> list[Event]:
-    """All decisions, oldest first; ProblemError 503 for a ledger that cannot be read."""
+    """All decisions, oldest first; UnavailableError for a ledger that cannot be read."""
     try:
-        return await asyncio.to_thread(read_ledger, site.service.settings.root, project.name)
+        return await asyncio.to_thread(read_history, project.name, site.service.settings.root)
     except ValueError as error:
-        raise ProblemError(503, f"{error}.") from None
+        raise UnavailableError(f"{error}.") from None
 
 
 def about(events: list[Event], model_hash: str) -> Event | None:
@@ -45,7 +45,7 @@ def challenger_of(event: Event) -> str | None:
 
 
 def is_commit(revision: str | None) -> bool:
-    """Whether a revision names a commit, so that what was made of it can be had again."""
+    """Whether a revision names a commit, so that it can be checked out again."""
     return bool(revision) and COMMIT.fullmatch(str(revision)) is not None
 
 

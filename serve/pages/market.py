@@ -1,4 +1,4 @@
-"""The market of a project that estimates prices: what is asked, and which adverts the model would price otherwise."""
+"""The market of a project that estimates prices: asking prices, and the adverts that the model would price differently."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
     path = site.service.settings.root / "reports" / project.name / "market.json"
 
     async def market() -> Market:
-        found: Market | None = await site.once(project, "market", lambda model: read_market(path))
+        found: Market | None = await site.cached_per_model(project, "market", lambda model: read_market(path))
         if found is None:
             raise ProblemError(404, f"{project.title} has no market data: run `dvc repro explain@{project.name}`.")
         return found

@@ -1,4 +1,4 @@
-"""How good the model that serves is, where it is not, and what it rests on."""
+"""The quality of the model that serves, its worst segments and its feature importance."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from litestar.response import Template
 from serve.models.history import Event
 from serve.models.loader import Model, read_report
 from serve.pages.card import card_html
+from serve.pages.charts.files import draw
+from serve.pages.charts.quality import candidates, comparison, importance, learning, segments
+from serve.pages.format import between, metric, words
 from serve.pages.ledger import about, ledger_of, promoted
-from serve.pages.plots import charts
-from serve.pages.quality import candidates, importance, learning, segments, standing
-from serve.pages.site import Area, Site, Tab, between, metric, words
+from serve.pages.site import Area, Site, Tab
 from stages.projects._base import Project
 from stages.runtime.metric_names import TITLES
 
@@ -53,8 +54,10 @@ def rival_of(events: list[Event], model: Model) -> dict[str, Any]:
 
 def quality(reports: Path, model: Model) -> dict[str, Any]:
     """What the page shows of a model's reports."""
+    drawn = draw(model, reports / "plots")
     return {
-        "charts": charts(model, reports / "plots"),
+        "charts": drawn.charts,
+        "outdated": drawn.outdated,
         "candidates": candidates(model, read_report(reports / "leaderboard.json", [])),
         "segments": segments(model),
         "importance": importance(read_report(reports / "importance.json", {})),
@@ -71,10 +74,10 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
     @get("/model")
     async def model() -> Template:
         live = site.model(project)
-        found = await site.once(project, "quality", partial(quality, reports))
+        found = await site.cached_per_model(project, "quality", partial(quality, reports))
         rival = rival_of(await ledger_of(site, project), live)
         return site.page(
-            "model.html", project, "model", rows=metric_rows(live, rival), rival=rival, standing=standing(live, rival),
+            "model.html", project, "model", rows=metric_rows(live, rival), rival=rival, comparison=comparison(live, rival),
             titles=titles, backtest=live.evaluation.get("backtest"), fairness=live.evaluation.get("fairness"), **found,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""How the server and the model fare: traffic, latency, drift, errors, the log."""
+"""The state of the server and the model: traffic, latency, drift, errors, the log."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from litestar import Request, get
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Template
 
-from serve.api.problems import ProblemError
-from serve.api.telemetry import Metrics
+from serve.api.messages import logged_page
 from serve.log.prediction_log import Recent, Unavailable
-from serve.pages.drift_reports import read_reports, report_handlers
+from serve.metrics import Metrics
+from serve.models.errors import InvalidInputError
+from serve.pages.charts.monitoring import distribution, latency, requests, shifts
+from serve.pages.drift_reports import read_drift_reports, report_handlers
+from serve.pages.format import count
 from serve.pages.ledger import VERDICTS
-from serve.pages.monitoring_plots import distribution, latency, requests, shifts
 from serve.pages.predictions import answer, prediction_handlers
-from serve.pages.reading import Beside, Kept, beside, traffic
 from serve.pages.site import Area, Site, Tab
+from serve.pages.traffic import BinShares, TtlCache, bin_shares, traffic
+from serve.service import UnavailableError
 from stages.projects._base import Project
 
 WINDOWS = {24: "24 hours", 168: "7 days"}
@@ -37,40 +40,40 @@ def refusals(metrics: Metrics, project: str) -> tuple[int, list[tuple[str, str, 
         if sample.name.endswith("_total") and sample.labels["project"] == project
     ]  # fmt: skip
     failed = sorted((entry for entry in counted if int(entry[1]) >= 400), key=lambda entry: -entry[2])
-    return sum(entry[2] for entry in counted), [(route, status, f"{count:,}") for route, status, count in failed]
+    return sum(entry[2] for entry in counted), [(route, status, count(times)) for route, status, times in failed]
 
 
-async def attempt(work: Awaitable[Any], troubles: set[str]) -> Any:
-    """What the work gives, or None with its trouble noted: one part that fails leaves the page the others."""
+async def attempt(work: Awaitable[Any], problems: set[str]) -> Any:
+    """The result of the work, or None with the problem noted: if one part fails, the page shows the others."""
     try:
         return await work
-    except ProblemError as error:
-        troubles.add(error.detail)
+    except (UnavailableError, InvalidInputError) as error:
+        problems.add(str(error))
     except Unavailable as error:
-        troubles.add(f"The prediction log cannot be used now: {error}.")
+        problems.add(f"The prediction log cannot be used now: {error}.")
     return None
 
 
 def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
     """`/<project>/monitoring` and the pages below it."""
-    service, name, kept = site.service, project.name, Kept()
+    service, name, cache = site.service, project.name, TtlCache()
     reports = service.settings.root / "reports" / name / "drift"
     titles = {column.name: column.title for column in project.columns} | {"score": "Score"}
 
-    async def looked_at() -> list[Beside]:
+    async def latest_shares() -> list[BinShares]:
         model = site.model(project)
         recent: list[Recent] = await service.log.recent(name, service.settings.drift_rows)
-        return await asyncio.to_thread(beside, model, recent)
+        return await asyncio.to_thread(bin_shares, model, recent)
 
-    async def logged(hours: int, troubles: set[str]) -> dict[str, Any]:
+    async def logged(hours: int, problems: set[str]) -> dict[str, Any]:
         """The charts of what the log holds."""
         answerer = service.active.get(name)
-        seen = await attempt(kept.get(hours, lambda: traffic(service.log, name, hours)), troubles)
+        seen = await attempt(cache.get(hours, lambda: traffic(service.log, name, hours)), problems)
         drift = found = None
         if answerer is not None:
-            drift = await attempt(service.drift(name), troubles)
-            found = await attempt(kept.get(answerer.model.loaded_at, looked_at), troubles)
-        latest = await attempt(service.page(name, LATEST, None), troubles)
+            drift = await attempt(service.drift(name), problems)
+            found = await attempt(cache.get(answerer.model.loaded_at, latest_shares), problems)
+        latest = await attempt(service.page(name, LATEST, None), problems)
         window = WINDOWS[hours]
         columns = {each.column: each for each in found or []}
         moved = [shift.column for shift in (drift.columns if drift else []) if shift.state != "stable"][:SHIFTED]
@@ -83,22 +86,22 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
             "shifts": shifts(drift, titles) if drift and drift.columns else None,
             "scores": distribution(columns["score"], "Score", unit) if "score" in columns else None,
             "moved": [distribution(columns[column], titles[column]) for column in moved if column in columns],
-            "latest": latest.predictions if latest else [],
+            "latest": logged_page(latest or [], LATEST).predictions,
         }
 
     @get("/monitoring")
     async def monitoring(request: Request[Any, Any, Any]) -> Template:
         given = request.query_params.get("hours", "")
         hours = int(given) if given in {str(each) for each in WINDOWS} else min(WINDOWS)
-        troubles: set[str] = set()
+        problems: set[str] = set()
         logs = service.settings.log
-        shown = await logged(hours, troubles) if logs else {}
+        shown = await logged(hours, problems) if logs else {}
         answered, errors = refusals(service.metrics, name)
         return site.page(
             "monitoring.html", project, "monitoring", logs=logs, hours=hours, windows=WINDOWS, states=STATES,
             kinds=VERDICTS, answer=answer,
-            reasons=[*service.health(), *sorted(troubles)], stats=service.log.stats() if logs else None, answered=answered,
-            errors=errors, reports=await asyncio.to_thread(read_reports, reports), **shown,
+            reasons=[*service.health(), *sorted(problems)], stats=service.log.stats() if logs else None, answered=answered,
+            errors=errors, reports=await asyncio.to_thread(read_drift_reports, reports), **shown,
         )  # fmt: skip
 
     return [monitoring, *prediction_handlers(site, project), *report_handlers(site, project)]

@@ -1,4 +1,4 @@
-"""What a project answers, how well, and what the rows look like that its model was trained on."""
+"""The question of a project, its key figures, and a profile of the training rows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from litestar.handlers import BaseRouteHandler
 from litestar.response import Template
 
 from serve.models.loader import Model
+from serve.pages.format import count, words
 from serve.pages.home import primary
 from serve.pages.profile import described
-from serve.pages.site import Area, Site, Tab, words
+from serve.pages.site import Area, Site, Tab
 from stages.projects._base import Project
 
 
@@ -19,7 +20,7 @@ def figures(model: Model) -> list[dict[str, str]]:
     return [
         {"label": "Live version", "value": model.version or "none", "note": model.stage or "not registered"},
         *primary(model.project, model.evaluation.get("metrics", {})),
-        {"label": "Rows trained on", "value": f"{rows:,}", "note": f"tested on {tested:,} others" if tested else ""},
+        {"label": "Rows trained on", "value": count(rows), "note": f"tested on {count(tested)} others" if tested else ""},
         {"label": "Kind of model", "value": words(model.manifest["estimator"]).capitalize()},
     ]
 
@@ -36,7 +37,7 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
             "",
             figures=figures(site.model(project)),
             sources=data["sources"] if data else [],
-            profile=profile and await site.once(project, "profile", lambda model: described(project, profile)),
+            profile=profile and await site.cached_per_model(project, "profile", lambda model: described(project, profile)),
         )
 
     return [overview]

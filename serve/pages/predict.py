@@ -68,7 +68,7 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
     @get("/predict")
     async def predict() -> Template:
         samples = await site.report(project, SAMPLES)
-        fields = await site.once(project, "form", lambda model: form_fields(model, read_plan(plan)))
+        fields = await site.cached_per_model(project, "form", lambda model: form_fields(model, read_plan(plan)))
         data = script_data(site.model(project), fields, samples, settings.max_batch)
         return site.page(
             "predict.html", project, "predict", fields=fields, example=project.example_row, data=data, sampled=bool(samples)
@@ -79,7 +79,7 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
         samples = await site.report(project, SAMPLES)
         if not samples:
             raise ProblemError(404, f"There are no rows to draw from: run `dvc repro explain@{project.name}`.")
-        row: dict[str, Any] = random.choice(samples["rows"])  # noqa: S311 - nothing secret hangs on it
+        row: dict[str, Any] = random.choice(samples["rows"])  # noqa: S311 - not for security
         return row
 
     @post("/predict/try", status_code=200)

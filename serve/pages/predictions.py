@@ -1,4 +1,4 @@
-"""The log of predictions, and a page for each: what came in, what went out, why, and how to make it again."""
+"""The log of predictions, and a page for each: input, output, explanation, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 from litestar.response import Redirect, Template
 
-from serve.api.messages import Logged
-from serve.api.problems import ProblemError
+from serve.api.messages import Logged, logged, logged_page
 from serve.api.protection import over_https
+from serve.models.errors import InvalidInputError, NoExplanationError
+from serve.pages.charts.quality import upper_first
+from serve.pages.charts.specs import Chart, axis, bars
+from serve.pages.format import exact, number, percent
 from serve.pages.ledger import commit_links, is_commit
-from serve.pages.quality import upper_first
-from serve.pages.site import Site, number, percent
-from serve.pages.specs import Chart, axis, bars
-from stages.projects._base import Column, Project
+from serve.pages.site import Site
+from serve.service import NotFoundError, UnavailableError
+from stages.projects._base import Project
 
 PAGE = 50
 SCALES = {"log_odds": "Log-odds", "probability": "Probability", "log": "Logarithm of the value"}
@@ -30,17 +32,6 @@ def answer(found: dict[str, Any]) -> str:
     if "probability" in found:
         return f"{found.get('label', found.get('prediction'))} ({percent(found['probability'])})"
     return number(found.get("prediction"), str(found.get("unit", "")))
-
-
-def exact(value: Any, column: Column | None = None) -> str:
-    """A value as it was given, with its unit: nothing is rounded away."""
-    if value is None:
-        return "unknown"
-    if column is not None and column.choices == (0, 1):
-        return "yes" if value else "no"
-    unit = f" {column.unit}" if column and column.unit else ""
-    whole = int(value) if isinstance(value, float) and value.is_integer() else value
-    return f"{whole:,}{unit}" if unit and isinstance(whole, int | float) else f"{whole}{unit}"
 
 
 def output_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -65,7 +56,7 @@ def outcome(value: float, project: Project) -> str:
 
 
 def contributions(explained: dict[str, Any], project: Project) -> Chart:
-    """What each field did to the prediction."""
+    """The contribution of each field to the prediction."""
     columns = {column.name: column for column in project.columns}
     found = explained["contributions"]
     scale = SCALES.get(explained["scale"], project.unit)
@@ -78,7 +69,7 @@ def contributions(explained: dict[str, Any], project: Project) -> Chart:
     spec = bars(rows, "field", axis("effect", scale), color={"field": "pushes", "title": None, "scale": directions})
     percents = any(each["percent"] is not None for each in found)
     return Chart(
-        "contributions", "What pushed the prediction up or down",
+        "contributions", "Contributions to the prediction",
         f"With the base of {explained['base']:.4g} they add up to {explained['output']:.4g}.",
         spec,
         ("Field", "Contribution", *(["Change of the value"] if percents else [])),
@@ -95,7 +86,7 @@ def short(text: str) -> str:
 
 
 def replay_command(request: Request[Any, Any, Any], prediction_id: str) -> str:
-    """What makes a prediction again, with the address that the browser used."""
+    """The command that reproduces a prediction, with the address that the browser used."""
     url = f"{'https' if over_https(request) else 'http'}://{request.url.netloc}"
     return shlex.join(["python", "-m", "stages.replay", prediction_id, "--url", url])
 
@@ -108,11 +99,11 @@ def prediction_handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
         """The explanation as a chart and in words, or why there is none."""
         answerer = service.active.get(name)
         if answerer is None or answerer.model.hash != found.hash:
-            return None, [], "Another model serves now, and only the one that made a prediction could explain it."
+            return None, [], "Another model serves now; only the model that made the prediction can explain it."
         try:
             explained = msgspec.json.decode(await service.explain(name, msgspec.json.encode(found.input)))
-        except ProblemError as error:
-            return None, [], error.detail
+        except (InvalidInputError, NoExplanationError, UnavailableError) as error:
+            return None, [], str(error)
         return contributions(explained, project), explained["reasons"], ""
 
     @get("/predictions")
@@ -120,14 +111,12 @@ def prediction_handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
         wanted, missing = request.query_params.get("id", "").strip(), False
         if wanted:
             try:
-                found = await service.prediction(wanted)
-                return Redirect(f"/{found.project}/predictions/{found.prediction_id}", status_code=303)
-            except ProblemError as error:
-                if error.status != 404:
-                    raise
+                entry, _ = await service.prediction(wanted)
+                return Redirect(f"/{entry.project}/predictions/{entry.id}", status_code=303)
+            except NotFoundError:
                 missing = True
         after = request.query_params.get("after")
-        page = await service.page(name, PAGE, after)
+        page = logged_page(await service.page(name, PAGE, after), PAGE)
         return site.page(
             "predictions.html", project, "monitoring", status=404 if missing else 200, log=page.predictions,
             older=page.after, first=after is None, wanted=wanted, missing=missing, answer=answer,
@@ -135,9 +124,9 @@ def prediction_handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
 
     @get("/predictions/{prediction_id:str}")
     async def prediction(request: Request[Any, Any, Any], prediction_id: FromPath[str]) -> Template:
-        found = await service.prediction(prediction_id)
+        found = logged(*await service.prediction(prediction_id))
         if found.project != name:
-            raise ProblemError(404, f"Prediction {prediction_id!r} is one of {found.project}.")
+            raise NotFoundError(f"Prediction {prediction_id!r} is one of {found.project}.")
         chart, reasons, unexplained = await explain(found)
         columns = {column.name: column for column in project.columns}
         given = [

@@ -1,13 +1,13 @@
-"""What profile.json says of the training rows, in words, bars and charts."""
+"""The contents of profile.json, about the training rows, as text, bars and charts."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from typing import Any
 
+from serve.pages.charts.specs import Chart, Rows, Spec, axis
 from serve.pages.form import choice_text
-from serve.pages.site import number, percent
-from serve.pages.specs import Chart, Rows, Spec, axis
+from serve.pages.format import count, number, percent, signed
 from stages.projects._base import Column, Project, columns_of
 
 RARE = 0.005  # a text without a value of this share is nearly a name: a list of its values would tell nothing
@@ -29,21 +29,21 @@ def described(project: Project, profile: dict[str, Any]) -> dict[str, Any]:
 def column_card(column: Column, entry: dict[str, Any], project: Project) -> dict[str, Any]:
     """A column in words and bars, from what profile.json says of it."""
     kind = "choice" if column.choices else "whole number" if column.integer else column.kind
-    gaps = f"{percent(entry['missing'])} gaps" if entry["missing"] else "no gaps"
+    missing = f"{percent(entry['missing'])} missing" if entry["missing"] else "none missing"
     frequent = [
         {"label": label(item["value"], column, project), "share": item["share"]} for item in entry.get("frequent", [])
     ]
     words = [] if column.choices else spread(entry, column.unit)
     if frequent and frequent[0]["share"] < RARE and column.kind == "text":
-        frequent, words = [], [f"{entry['distinct']:,} different values, each in less than {percent(RARE)}"]
+        frequent, words = [], [f"{count(entry['distinct'])} different values, each in less than {percent(RARE)}"]
     elif frequent and (rest := entry["distinct"] - len(frequent)):
-        frequent.append({"label": f"{rest:,} others", "share": 1 - sum(item["share"] for item in frequent)})
+        frequent.append({"label": f"{count(rest)} others", "share": 1 - sum(item["share"] for item in frequent)})
     is_input, is_target = column.name in project.row.model_fields, column.name == project.target
     return {
         "title": column.title,
         "name": column.name,
         "role": "" if is_input else "outcome" if is_target else "not an input",
-        "kind": " · ".join(word for word in (kind, column.unit, gaps) if word),
+        "kind": " · ".join(word for word in (kind, column.unit, missing) if word),
         "words": words,
         "bars": entry.get("histogram", {}).get("shares", []),
         "frequent": frequent,
@@ -58,12 +58,12 @@ def label(value: Any, column: Column, project: Project) -> str:
 
 
 def spread(entry: dict[str, Any], unit: str) -> list[str]:
-    """The range of a number or date, and where its middle lies."""
+    """The range of a number or date, its median and its quartiles."""
     if "quantiles" not in entry:
         return []
     low, _, lower, middle, upper, _, high = entry["quantiles"]
-    half = f"half of them {bare(lower, unit)} to {written(upper, unit)}"
-    return [f"{bare(low, unit)} to {written(high, unit)}", f"median {written(middle, unit)}, {half}"]
+    quartiles = f"quartiles {bare(lower, unit)} to {written(upper, unit)}"
+    return [f"{bare(low, unit)} to {written(high, unit)}", f"median {written(middle, unit)}, {quartiles}"]
 
 
 def written(value: Any, unit: str = "") -> str:
@@ -98,7 +98,7 @@ def outcome(entry: dict[str, Any], column: Column, project: Project) -> Chart:
         "height": 240,
         "encoding": {"x": x, "x2": {"field": "to"}, "y": share},
     }
-    text = f"{', '.join(spread(entry, column.unit))}; the lowest and the highest hundredth are not drawn."
+    text = f"{', '.join(spread(entry, column.unit))}; values below the 1st and above the 99th percentile are not drawn."
     return Chart("distribution", column.title, text, spec)
 
 
@@ -115,16 +115,11 @@ def correlations(found: dict[str, Any], project: Project) -> Chart | None:
     return Chart(
         "correlations",
         "Rank correlation of the numbers",
-        f"{titles[0]} goes most with {', '.join(f'{title} ({signed(value)})' for title, value in strongest)}.",
+        f"{titles[0]} correlates most with {', '.join(f'{title} ({signed(value)})' for title, value in strongest)}.",
         heat_map(titles, matrix),
         ["Column", *titles],
         [[title, *map(signed, line)] for title, line in zip(titles, matrix, strict=True)],
     )
-
-
-def signed(value: float | None) -> str:
-    """A correlation with two decimals."""
-    return "–" if value is None else f"{value:.2f}".replace("-", "−")
 
 
 def heat_map(titles: list[str], matrix: list[list[float | None]]) -> Spec:

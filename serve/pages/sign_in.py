@@ -60,6 +60,6 @@ def handlers(site: Site) -> list[BaseRouteHandler]:
 
 
 def refuse_strangers(request: Call) -> None:
-    """ProblemError 403 for a form of another site: nobody is signed in with another's key, or out unasked."""
+    """ProblemError 403 for a form of another site: nobody is signed in with another's key, or signed out by another site."""
     if not same_origin(request):
         raise ProblemError(403, "This form was sent from another site; open the page of this server and try again.")

@@ -1,16 +1,11 @@
-"""What every page is made from: its template, the navigation, the reports of the model that serves, and how values are
-written.
-"""
+"""What every page is made from: its template, the navigation, and the reports of the model that serves."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from http import HTTPStatus
-from math import isfinite
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,19 +18,21 @@ from litestar.handlers import BaseRouteHandler
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Redirect, Template
 
-from serve.api.problems import ProblemError, http_response, problem_response, unexpected_response
+from serve.api.middleware import HEADERS as API_HEADERS
+from serve.api.middleware import identify
+from serve.api.problems import STATUS, ProblemError, http_response, plain_response, problem_response, unexpected_response
 from serve.api.protection import security_headers
+from serve.api.telemetry import request_id
 from serve.models.loader import Model, read_report
+from serve.pages.format import FILTERS
 from serve.service import Service
 from stages.projects._base import Project
-from stages.runtime.metric_names import AMOUNTS, TITLES, metric_text
 
 HEADERS = security_headers(
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
     b"form-action 'self'; frame-ancestors 'none'"
 )
 OPT = {"page": True, "headers": HEADERS}  # of every handler of a page: it asks for a key and carries these headers
-SCALED = re.compile(r"([\d,]+) (.+)")  # a unit such as 1,000 USD
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -81,7 +78,7 @@ class Site:
         return Template(template, context=shared | context, status_code=status)
 
     def tabs(self, project: Project) -> list[dict[str, str]]:
-        """The tabs of a project that there is something to show in."""
+        """The tabs of a project that have something to show."""
         tabs = [area.tab for area in self.areas if area.tab.shown(self, project.name)]
         return [{"path": tab.path, "title": tab.title, "href": f"/{project.name}/{tab.path}".rstrip("/")} for tab in tabs]
 
@@ -96,10 +93,10 @@ class Site:
     async def report(self, project: Project, file: str) -> Any:
         """A JSON report about the model that serves, None where the pipeline made none."""
         path = self.service.settings.root / "reports" / project.name / file
-        return await self.once(project, file, lambda model: read_report(path, None))
+        return await self.cached_per_model(project, file, lambda model: read_report(path, None))
 
-    async def once(self, project: Project, key: str, make: Callable[[Model], Any]) -> Any:
-        """What `make` makes of the model that serves: in a thread, and once per loaded model and key."""
+    async def cached_per_model(self, project: Project, key: str, make: Callable[[Model], Any]) -> Any:
+        """The result of `make` for the model that serves, computed in a thread once per loaded model and key."""
         model = self.model(project)
         known = self._made.get((project.name, key))
         if known is None or known[0] is not model:
@@ -108,11 +105,13 @@ class Site:
 
 
 def failed(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """What a page that fails answers: a page to a browser, the way to the sign-in where a key is missing; to everybody else
-    problem details.
+    """The response to an error on a page: an error page for a browser, a redirect to the sign-in where a key is missing,
+    problem details for every other client.
     """
     if isinstance(error, ProblemError):
         response = problem_response(request, error)
+    elif isinstance(error, tuple(STATUS)):
+        response = plain_response(request, error)
     elif isinstance(error, HTTPException):
         response = http_response(request, error)
     else:
@@ -126,6 +125,19 @@ def failed(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     page = request.app.state.site.page("error.html", status=response.status_code, problem=problem)
     page.headers.update({key: value for key, value in response.headers.items() if key.lower() == "retry-after"})
     return page
+
+
+def not_found(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """The answer to an unknown path or method. The router gives it before any middleware runs, so what `RequestMiddleware`
+    does is done here: headers, an id, counting.
+    """
+    response = failed(request, error)
+    if not request_id.get():
+        headers = HEADERS if wants_html(request) else API_HEADERS
+        response.headers.update({name.decode(): value.decode() for name, value in headers})
+        response.headers["x-request-id"] = identify(request.scope)
+        request.app.state.service.metrics.count_request("", "", response.status_code, 0.0)
+    return response
 
 
 def wants_html(request: Request[Any, Any, Any]) -> bool:
@@ -143,8 +155,7 @@ def templates() -> JinjaTemplateEngine:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"number": number, "percent": percent, "moment": moment, "metric": metric, "between": between}
-    environment.filters["words"] = words
+    environment.filters |= FILTERS
     environment.policies["json.dumps_function"] = to_json  # `tojson` escapes the rest: <, >, & and '
     environment.policies["json.dumps_kwargs"] = {}
     return JinjaTemplateEngine.from_environment(environment)
@@ -153,45 +164,3 @@ def templates() -> JinjaTemplateEngine:
 def to_json(value: Any) -> str:
     """JSON for a script block: NaN is null, and there are no line separators, which JavaScript took for ends of lines."""
     return msgspec.json.encode(value).decode().replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def number(value: float | None, unit: str = "") -> str:
-    """A number with its unit: `1,234 USD`, `6.21`, and `24,100 USD` for 24.1 of a unit of `1,000 USD`. A year, which has no
-    unit, keeps its four digits.
-    """
-    if value is None or not isfinite(value):
-        return "–"
-    if found := SCALED.fullmatch(unit):
-        return number(value * int(found[1].replace(",", "")), found[2])
-    size = abs(value)
-    if float(value).is_integer() or size >= 1000:
-        text = f"{value:,.0f}" if unit or size >= 10_000 else f"{value:.0f}"
-    else:
-        text = f"{value:.1f}" if size >= 100 else f"{value:.2f}" if size >= 1 else f"{value:.3g}"
-    return f"{text} {unit}".rstrip()
-
-
-def percent(share: float | None) -> str:
-    """A share in per cent, with one decimal."""
-    return "–" if share is None or not isfinite(share) else f"{100 * share:.1f} %"
-
-
-def moment(value: datetime) -> str:
-    """A time in UTC, to the minute."""
-    return f"{value:%Y-%m-%d %H:%M} UTC"
-
-
-def metric(value: float | None, name: str, unit: str = "") -> str:
-    """A metric as the model card writes it, amounts as `number` does."""
-    return number(value, unit) if name in AMOUNTS else metric_text(name, value)
-
-
-def between(bounds: Mapping[str, float], name: str, unit: str = "") -> str:
-    """The interval of a metric, from its `low` to its `high`, with one unit for both."""
-    low, high = (metric(bounds[key], name, unit) for key in ("low", "high"))
-    return f"{low.split()[0]} to {high}"
-
-
-def words(name: str) -> str:
-    """The title of a metric, or a name as words."""
-    return TITLES.get(name, name.replace("_", " "))

@@ -1,12 +1,17 @@
-"""How every script is called, and how it reports an error that its user can fix."""
+"""How every script is called, and how it reports an error that its user can fix.
+
+A script imports only light modules at its top and the rest inside `main`, so that `--help` and a mistyped option are
+answered before NumPy, pandas or scikit-learn load.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from stages.projects._base import project_names
+from stages.projects import project_names
 
 
 class UserError(Exception):
@@ -17,23 +22,26 @@ def run(
     main: Callable[..., int | None],
     options: Callable[[argparse.ArgumentParser], object] | None = None,
     first: Callable[[], object] | None = None,
+    *,
+    takes_project: bool = True,
 ) -> None:
-    """Call `first`, then `main` with the project named on the command line and what `options` adds to it, and exit with the
-    code that `main` returns; a `UserError` ends in one line instead of a traceback.
+    """Call `first`, then `main` with the project named on the command line, unless it takes none, and what `options` adds to
+    it. Exit with the code that `main` returns; a `UserError` ends in one line instead of a traceback.
     """
     parser = argparse.ArgumentParser(
         description=sys.modules["__main__"].__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("project", choices=project_names())
+    if takes_project:
+        parser.add_argument("project", choices=project_names())
     if options:
         options(parser)
     arguments = vars(parser.parse_args())
-    project = arguments.pop("project")
+    positional = [arguments.pop("project")] if takes_project else []
     try:
         if first:
             first()
-        code = main(project, **arguments)
+        code = main(*positional, **arguments)
     except UserError as error:
-        sys.exit(f"{project}: {error}")
+        sys.exit(f"{(positional or [Path(sys.argv[0]).stem])[0]}: {error}")
     if code:
         sys.exit(code)

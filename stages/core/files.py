@@ -1,4 +1,4 @@
-"""Where things lie, and writing them whole or not at all."""
+"""Where the files of a project are, and writing a file completely or not at all."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Paths:
 
 
 def write(path: Path, save: Callable[[Path], Any]) -> None:
-    """Let `save` write a temporary neighbour of `path`, then rename it: a reader sees the old file or the new one."""
+    """Let `save` write a temporary file beside `path`, then rename it: a reader sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
@@ -46,7 +46,7 @@ def write(path: Path, save: Callable[[Path], Any]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Sorted keys and a fixed layout, so that equal values are equal bytes. NaN is refused: it is no JSON."""
+    """Sorted keys and a fixed layout, so that equal values are equal bytes. ValueError for NaN, which JSON lacks."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 

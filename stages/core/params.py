@@ -44,7 +44,7 @@ def load_seed(path: Path = PARAMS) -> int:
 
 
 def read_params(path: Path = PARAMS) -> dict[str, Any]:
-    """The document as DVC reads it; UserError where there is none or it is no mapping."""
+    """A YAML file as DVC reads it; UserError where there is none or it is no mapping."""
     try:
         document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -52,7 +52,7 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
     except YAMLError as error:
         raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
-        raise UserError(f"{path} must hold a mapping of `base` and one block per project")
+        raise UserError(f"{path} must hold a mapping, not {type(document).__name__}")
     return document
 
 

@@ -11,10 +11,10 @@ WHOLE_NUMBER = r"^(-?\d+)\.0+$"
 
 
 def coerce(frame: pd.DataFrame, columns: tuple[Column, ...]) -> tuple[Columns, dict[str, np.ndarray]]:
-    """The columns in their training form (see `projects._base.Columns`), and a mask per column of the values that were
-    there but could not be read; those become gaps. A column the frame lacks is all gaps; columns it has besides are left
-    out. Takes text as `read_csv` gives it with or without `dtype=str`: numbers, ISO or month/day/year dates, and codes that
-    were read as numbers and lost their leading zeros.
+    """The columns in their training form (see `projects._base.Columns`), and a mask per column of the values that are
+    present but cannot be read; those become missing values. A column that the frame lacks is all missing; columns that the
+    schema does not know are ignored. Takes text as `read_csv` gives it with or without `dtype=str`: numbers, ISO or
+    month/day/year dates, and codes that were read as numbers and lost their leading zeros.
     """
     values: Columns = {}
     unreadable: dict[str, np.ndarray] = {}
@@ -23,12 +23,12 @@ def coerce(frame: pd.DataFrame, columns: tuple[Column, ...]) -> tuple[Columns, d
         read = {"number": _numbers, "text": _texts, "date": _dates}[column.kind]
         array = read(raw, column)
         values[column.name] = array
-        unreadable[column.name] = gaps(array) & raw.notna().to_numpy()
+        unreadable[column.name] = is_missing(array) & raw.notna().to_numpy()
     return values, unreadable
 
 
-def read(frame: pd.DataFrame, columns: tuple[Column, ...]) -> Columns:
-    """The columns in their training form; ValueError for a required one that is missing or a value that cannot be read."""
+def read_rows(frame: pd.DataFrame, columns: tuple[Column, ...]) -> Columns:
+    """The columns in their training form; ValueError for a required column that the frame lacks or an unreadable value."""
     if missing := [column.name for column in columns if column.required and column.name not in frame]:
         raise ValueError(f"the rows lack the column {', '.join(missing)}, which this model needs")
     values, unreadable = coerce(frame, columns)
@@ -40,12 +40,12 @@ def read(frame: pd.DataFrame, columns: tuple[Column, ...]) -> Columns:
 
 
 def to_frame(values: Columns) -> pd.DataFrame:
-    """A frame with one dtype per kind of column, whatever the gaps: float64, str, datetime64[s]."""
+    """A frame with one dtype per kind of column, whatever is missing: float64, str, datetime64[s]."""
     casts = {"f": "float64", "O": "str", "M": "datetime64[s]"}
     return pd.DataFrame({name: pd.Series(array, dtype=casts[array.dtype.kind]) for name, array in values.items()})
 
 
-def gaps(array: np.ndarray) -> np.ndarray:
+def is_missing(array: np.ndarray) -> np.ndarray:
     """Mask of missing values."""
     return np.asarray(pd.isna(array))
 
@@ -61,7 +61,7 @@ def violations(values: Columns, unreadable: dict[str, np.ndarray], columns: tupl
 
 
 def _rules(column: Column, array: np.ndarray, unreadable: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    missing = gaps(array)
+    missing = is_missing(array)
     rules = [(f"is no {column.kind}", unreadable)]
     if column.required:
         rules.append(("is missing", missing & ~unreadable))
@@ -79,7 +79,7 @@ def _rules(column: Column, array: np.ndarray, unreadable: np.ndarray) -> list[tu
         if bound is not None:
             rules.append((f"{words} {bound:g}", ~missing & outside(array, bound)))
     if column.min_length or column.max_length:
-        length = np.array([0 if gap else len(text) for text, gap in zip(array, missing, strict=True)])
+        length = np.array([0 if absent else len(text) for text, absent in zip(array, missing, strict=True)])
         if column.min_length:
             rules.append((f"is shorter than {column.min_length} characters", ~missing & (length < column.min_length)))
         if column.max_length:
@@ -97,7 +97,7 @@ def _texts(raw: pd.Series, column: Column) -> np.ndarray:
     if column.min_length:
         texts = texts.where(~texts.str.isdigit().fillna(False), texts.str.zfill(column.min_length))
     array = texts.to_numpy(dtype=object, copy=True)
-    array[gaps(array)] = None
+    array[is_missing(array)] = None
     return array
 
 

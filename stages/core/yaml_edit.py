@@ -1,4 +1,4 @@
-"""Changing a YAML file as a person would: what is not meant stays as it was."""
+"""Editing a YAML file without touching its comments, order or layout."""
 
 from __future__ import annotations
 

@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from stages.evaluation.segments import SEGMENT_METRICS
 from stages.modeling.metrics import ECE_BINS, calibration_bins
+from stages.projects._base import Project
+from stages.runtime.intervals import interval_bounds
 
-POINTS = 200  # of a curve; more are not seen
+POINTS = 200  # of a curve; more cannot be told apart
 DOTS = 1_000  # of a scatter plot
+
+
+def plot_frames(
+    project: Project, manifest: dict[str, Any], target: np.ndarray, values: np.ndarray, evaluation: dict[str, Any]
+) -> dict[str, pd.DataFrame]:
+    """The data of every plot that dvc.yaml declares, by file name."""
+    if project.task == "classification":
+        plots = classifier_plots(target, values, manifest["threshold"], dict(project.labels))
+    else:
+        lower, upper = interval_bounds(values, manifest["interval"]["radius"], manifest["interval"]["scale"])
+        plots = regressor_plots(target, values, lower, upper)
+    error = SEGMENT_METRICS[project.task][1]
+    segments = evaluation["by_segment"]["segments"]
+    plots["segments"] = pd.DataFrame(
+        {"Segment": [f"{s['column']} {s['segment']}" for s in segments], "Error": [s[error] for s in segments]}
+    )
+    curve = evaluation["learning_curve"]
+    plots["learning_curve"] = pd.DataFrame(
+        {
+            "Rows trained on": [step["rows"] for step in curve],
+            "Primary metric": [step[project.primary_metric] for step in curve],
+        }
+    )
+    return plots
 
 
 def classifier_plots(

@@ -11,13 +11,19 @@ from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, 
 
 from stages.modeling.metrics import Scores
 
+SEGMENT_METRICS = {
+    "classification": ("roc_auc", "brier", "ece", "recall", "precision"),
+    "regression": ("mae", "median_ape", "interval_coverage"),
+}
 MIN_ROWS = 30  # below this a segment's metric is mostly noise
 BANDED = 12  # a number with more values than this is cut into quarters
 FOUR_FIFTHS = 0.8  # the rule of the US Uniform Guidelines on Employee Selection Procedures, 1978
 
 
 def bands(values: pd.Series) -> pd.Series:
-    """The segment of each row: the value itself, or the quarter of the range of a number of many values; gaps are one."""
+    """The segment of each row: the value itself, or for a number of many values the quarter that it is in; missing values
+    are a segment.
+    """
     named = values.astype("str").str.removesuffix(".0")
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > BANDED:
         edges = sorted(set(values.quantile([0, 0.25, 0.5, 0.75, 1])))
@@ -41,7 +47,7 @@ def error_by_segment(frame: pd.DataFrame, columns: tuple[str, ...], scores: Any)
 
 
 def fairness(target: np.ndarray, flagged: np.ndarray, groups: pd.Series) -> dict[str, Any]:
-    """Rates of each group, the smallest flagged share over the largest (disparate impact), and the gap in recall."""
+    """Rates of each group, the smallest flagged share over the largest (disparate impact), and the difference in recall."""
     metrics = {"flagged": selection_rate, "recall": true_positive_rate, "false_positive_rate": false_positive_rate}
     frame = MetricFrame(metrics=metrics, y_true=target, y_pred=flagged, sensitive_features=bands(groups))
     counts = bands(groups).value_counts()

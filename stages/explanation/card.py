@@ -8,7 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from stages.projects._base import Project
-from stages.runtime.metric_names import HIGHER_IS_BETTER, TITLES, metric_text
+from stages.runtime.metric_names import TITLES, metric_text
+from stages.runtime.segments import worst_segments
+from stages.runtime.wording import words
+
+WORST = 5  # segments shown
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -26,12 +30,12 @@ def model_card(
     importance: dict[str, Any],
 ) -> str:
     """The card as Markdown."""
-    banner = ["> **Simulated data.** This model was trained on rows drawn from a simulator. Its figures say that the "
-              "pipeline works, nothing about the world."]  # fmt: skip
+    banner = ["> **Simulated data.** This model was trained on rows drawn from a simulator. Its figures show that the "
+              "pipeline works and say nothing about the world."]  # fmt: skip
     sections = [
         f"# {project.title}",
         *(banner if data["simulated"] else []),
-        f"{project.question} A {manifest['estimator'].replace('_', ' ')} model.",
+        f"{project.question} A {words(manifest['estimator'])} model.",
         "## What it is for, and not for",
         project.intended_use,
         "\n".join(f"- {limit}" for limit in project.limits),
@@ -44,7 +48,7 @@ def model_card(
         _segments(project, evaluation),
         *_fairness(evaluation),
         *_backtest(project, evaluation),
-        "## What it rests on",
+        "## Feature importance",
         _importance(importance),
         "## Versions",
         table(["Library", "Version"], manifest["libraries"].items()),
@@ -96,7 +100,7 @@ def _decision(project: Project, manifest: dict[str, Any], evaluation: dict[str, 
     if project.task == "classification":
         calibration = manifest["params"]["calibration"]
         how = f"calibrated by {calibration} scaling" if calibration != "none" else "not calibrated further"
-        goal = manifest["params"]["threshold"]["goal"].replace("_", " ")
+        goal = words(manifest["params"]["threshold"]["goal"])
         halves = ", ".join(
             f"{TITLES[n].lower()} {metrics[f'{n}_at_half']['value']:.3f}" for n in ("accuracy", "precision", "recall", "f1")
         )
@@ -119,16 +123,14 @@ def _segments(project: Project, evaluation: dict[str, Any]) -> str:
     if not found["segments"]:
         return f"No segment has {found['min_rows']} test rows, too few to say."
     metrics = [name for name in TITLES if name in found["segments"][0]]
-    primary = project.primary_metric if project.primary_metric in metrics else metrics[0]
-    known = [segment for segment in found["segments"] if segment[primary] is not None]
-    worst = sorted(known, key=lambda s: s[primary], reverse=primary not in HIGHER_IS_BETTER)[:5]
+    ranked_by, ranked = worst_segments(found["segments"], project.primary_metric)
     rows = [
         [f"{s['column']} = {s['segment']}", f"{s['rows']:,}", *(metric_text(m, s[m], project.unit) for m in metrics)]
-        for s in worst
+        for s in ranked[:WORST]
     ]
     return (
         table(["Segment", "Test rows", *(TITLES[m] for m in metrics)], rows)
-        + f"\n\nThe five worst by {TITLES[primary]} of {len(found['segments'])} segments; "
+        + f"\n\nThe {WORST} worst by {TITLES[ranked_by]} of {len(found['segments'])} segments; "
         f"{found['left_out']} with fewer than {found['min_rows']} rows are left out."
     )
 
@@ -165,7 +167,7 @@ def _backtest(project: Project, evaluation: dict[str, Any]) -> list[str]:
     ]
     return [
         "## Looking ahead",
-        f"Trained anew on the {backtest['train_rows']:,} rows before {backtest['from']} and tested on the "
+        f"Refitted on the {backtest['train_rows']:,} rows before {backtest['from']} and tested on the "
         f"{backtest['test_rows']:,} from then on:",
         table(["Metric", "On later rows", "On random test rows"], rows),
     ]

@@ -1,4 +1,4 @@
-"""What a fitted model's predictions rest on."""
+"""Feature importance of a fitted model: SHAP values and permutation."""
 
 from __future__ import annotations
 
@@ -11,11 +11,48 @@ from sklearn.inspection import permutation_importance
 
 from stages.modeling.estimators import explainer_of
 from stages.modeling.metrics import fold_scores
-from stages.modeling.pipeline import inner_pipeline, predict_scores
+from stages.modeling.parallel import compute_backend
+from stages.modeling.pipeline import predict_scores, unwrap
 from stages.projects._base import Project
 from stages.runtime.metric_names import HIGHER_IS_BETTER
+from stages.runtime.wording import words
 
 ADDITIVITY = 1e-6  # relative; shap itself checks far more loosely, and not at all for some estimators
+
+
+def feature_importance(
+    model: Any, estimator: str, features: pd.DataFrame, target: np.ndarray, project: Project, repeats: int, seed: int
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """What importance.json says, by SHAP values where the estimator has an exact explainer and else by permutation alone;
+    and the dots of the beeswarm plot, none without SHAP values.
+    """
+    with compute_backend():
+        shuffled = permuted(model, features, target, project, repeats, seed)
+    permutation = ranked(list(shuffled["feature"]), list(shuffled["importance"]))
+    explained = shap_values(model, estimator, features, project)
+    if explained is None:
+        dots = pd.DataFrame({"feature": pd.Series(dtype="str"), "value": 0.0, "contribution": 0.0})
+        return {"method": "permutation", "ranking": permutation, "permutation": permutation}, dots
+    mean = explained[0].abs().mean()
+    ranking = ranked(list(mean.index), list(mean))
+    return {"method": "shap", "ranking": ranking, "permutation": permutation}, beeswarm(*explained)
+
+
+def ranked(names: list[str], values: list[float]) -> list[dict[str, Any]]:
+    """Features with their importance, the most important first."""
+    pairs = sorted(zip(names, values, strict=True), key=lambda pair: -pair[1])
+    return [{"feature": name, "importance": float(value)} for name, value in pairs]
+
+
+def beeswarm(values: pd.DataFrame, encoded: pd.DataFrame) -> pd.DataFrame:
+    """One row per dot: the feature, its value in that row and its contribution."""
+    return pd.DataFrame(
+        {
+            "feature": values.columns.repeat(len(values)),
+            "value": encoded.to_numpy().ravel(order="F"),
+            "contribution": values.to_numpy().ravel(order="F"),
+        }
+    )
 
 
 def shap_values(model: Any, name: str, features: pd.DataFrame, project: Project) -> tuple[pd.DataFrame, pd.DataFrame] | None:
@@ -29,8 +66,8 @@ def shap_values(model: Any, name: str, features: pd.DataFrame, project: Project)
     kind = explainer_of(name)
     if kind == "none":
         return None
-    inner = inner_pipeline(model)
-    encoder, estimator = inner["columns"], inner["estimator"]
+    layers = unwrap(model["model"])
+    encoder, estimator = layers.encoder, layers.estimator
     encoded = np.asarray(encoder.transform(features), dtype=float)
     if kind == "tree":
         explainer = shap.TreeExplainer(estimator, feature_perturbation="tree_path_dependent")
@@ -90,5 +127,5 @@ def readable(column: str, project: Project) -> str:
     titles = {field.name: field.title for field in project.columns}
     for name in project.one_hot:
         if column.startswith(f"{name}_"):
-            return f"{titles.get(name, name.replace('_', ' '))}: {column.removeprefix(f'{name}_')}"
-    return titles.get(column, column.replace("_", " "))
+            return f"{titles.get(name, words(name))}: {column.removeprefix(f'{name}_')}"
+    return titles.get(column, words(column))

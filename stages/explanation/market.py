@@ -1,5 +1,5 @@
 """The adverts of a project that estimates prices, for the page on its market: what can be filtered and drawn there, and the
-adverts whose price lies outside the model's interval.
+adverts whose price is outside the model's interval.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.core.schema import coerce, gaps
+from stages.core.schema import coerce, is_missing
 from stages.explanation.profile import rounded
 from stages.explanation.samples import json_rows
 from stages.projects._base import Project, columns_of
@@ -38,7 +38,7 @@ def market(
     side = np.where(asked < low, -1, np.where(asked > high, 1, 0))
     values = coerce(frame, columns_of(project.record))[0]
     sorted_by = values | project.features(values)
-    complete = ~np.any([gaps(sorted_by[name]) for name in project.market], axis=0)
+    complete = ~np.any([is_missing(sorted_by[name]) for name in project.market], axis=0)
     distance = np.abs(np.log(asked / scores) if interval["scale"] == "log" else asked - scores)
     drawn = np.sort(np.random.default_rng(seed).choice(len(frame), min(ADVERTS, len(frame)), replace=False))
     offers = furthest(side * complete, distance, objects(frame, project))
@@ -78,7 +78,7 @@ def furthest(side: np.ndarray, distance: np.ndarray, objects: pd.Series) -> np.n
 
 
 def dimension(name: str, title: str, values: np.ndarray, project: Project) -> dict[str, Any]:
-    """A column or feature that adverts are sorted by, gaps as None."""
+    """A column or feature that adverts are sorted by, missing values as None."""
     column = next((column for column in columns_of(project.record) if column.name == name), None)
     entry = {"name": name, "title": title, "unit": column.unit if column else ""}
     if values.dtype.kind != "O":
@@ -89,7 +89,7 @@ def dimension(name: str, title: str, values: np.ndarray, project: Project) -> di
 
 def coded(texts: np.ndarray, choices: list[str]) -> tuple[list[str], list[int | None]]:
     """The levels, as listed or else the most frequent first, and for each text its place among them."""
-    present, counts = np.unique(texts[~gaps(texts)], return_counts=True)
+    present, counts = np.unique(texts[~is_missing(texts)], return_counts=True)
     ranked = present[np.argsort(-counts, kind="stable")].tolist()
     levels = [choice for choice in choices if choice in ranked] or ranked[:LEVELS]
     if len(levels) < len(ranked):
@@ -99,5 +99,5 @@ def coded(texts: np.ndarray, choices: list[str]) -> tuple[list[str], list[int | 
 
 
 def numbers(array: np.ndarray, digits: int) -> list[float | None]:
-    """Numbers with so many significant digits, gaps as None."""
+    """Numbers with so many significant digits, missing ones as None."""
     return [None if np.isnan(value) else rounded(value, digits) for value in array.tolist()]

@@ -1,4 +1,4 @@
-"""What the training rows look like, column by column: gaps, ranges, shapes, frequent values and correlations."""
+"""What the training rows look like, column by column: missing values, ranges, shapes, frequent values and correlations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.core.schema import coerce, gaps
+from stages.core.schema import coerce, is_missing
 from stages.projects._base import Project, columns_of
 
 BINS = 30
@@ -31,10 +31,10 @@ def profile(frame: pd.DataFrame, project: Project) -> dict[str, Any]:
 
 
 def described(values: np.ndarray) -> dict[str, Any]:
-    """The share of gaps and the number of different values; the quantiles of numbers and dates; and of what has few values
-    or is text the most frequent with their share of the known ones, else a histogram.
+    """The share of missing values and the number of distinct ones; the quantiles of numbers and dates; and of what has few
+    values or is text the most frequent with their share of the known ones, else a histogram.
     """
-    known = values[~gaps(values)]
+    known = values[~is_missing(values)]
     found, counts = np.unique(known, return_counts=True)
     summary: dict[str, Any] = {"missing": rounded(1 - len(known) / max(len(values), 1)), "distinct": len(found)}
     if not len(known):

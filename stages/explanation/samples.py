@@ -28,7 +28,7 @@ def samples(reference: pd.DataFrame, scores: np.ndarray, project: Project, seed:
 
 
 def json_rows(values: Columns, columns: tuple[Column, ...]) -> list[dict[str, Any]]:
-    """Rows as JSON bodies; gaps are left out."""
+    """Rows as JSON bodies; missing values are left out."""
     lists = [[plain(value, column) for value in values[column.name].tolist()] for column in columns]
     names = [column.name for column in columns]
     return [
@@ -38,7 +38,7 @@ def json_rows(values: Columns, columns: tuple[Column, ...]) -> list[dict[str, An
 
 
 def plain(value: Any, column: Column) -> Any:
-    """A value of a column as JSON holds it; None for a gap."""
+    """A value of a column as JSON holds it; None for a missing one."""
     if value is None or value != value:
         return None
     if isinstance(value, date):

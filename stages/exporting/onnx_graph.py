@@ -1,6 +1,7 @@
 """A fitted scikit-learn estimator as a float64 ONNX graph from encoded columns to a probability or a value.
 
-skl2onnx writes float32, whose rounding flips rows that lie exactly on a tree's threshold; hence this translation.
+skl2onnx writes trees in float32, whose rounding sends rows that are exactly on a split to the other branch (sklearn-onnx
+issues 1192, 1183 and 1074); hence this translation.
 """
 
 from __future__ import annotations
@@ -10,18 +11,14 @@ from typing import Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import TransformedTargetRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.model_selection import FixedThresholdClassifier
+
+from stages.exporting.trees import NotExportableError, Tree, read_trees
+from stages.modeling.pipeline import Layers, unwrap
 
 OPSETS = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 5)]
 LEQ = 0  # BRANCH_LEQ: a row takes the true branch when its value is at most the split
 SUM = 1
-
-
-class NotExportableError(Exception):
-    """The estimator has no translation."""
 
 
 class Graph:
@@ -54,7 +51,7 @@ def build_graph(model: Any, columns: int) -> ModelProto:
     `score` of shape (rows, 1), both float64. NotExportableError for an estimator this module does not know.
     """
     graph = Graph()
-    score = _model(graph, model, "columns")
+    score = _model(graph, unwrap(model), "columns")
     score = graph.op("Identity", score)
     graph.nodes[-1].output[0] = "score"
     body = helper.make_graph(
@@ -69,25 +66,20 @@ def build_graph(model: Any, columns: int) -> ModelProto:
     return proto
 
 
-def _model(graph: Graph, model: Any, columns: str) -> str:
-    """The wrappers around the pipeline of encoder and estimator, undone from the outside in."""
-    if isinstance(model, FixedThresholdClassifier):
-        return _model(graph, model.estimator_, columns)
-    if isinstance(model, CalibratedClassifierCV):
-        return _calibrated(graph, model.calibrated_classifiers_[0], columns)
-    if isinstance(model, TransformedTargetRegressor):
-        if model.func is not np.log or model.inverse_func is not np.exp:
+def _model(graph: Graph, layers: Layers, columns: str) -> str:
+    """The estimator, and what the model makes of its output."""
+    estimator = layers.estimator
+    if layers.inverse is not None:
+        if layers.inverse is not np.exp:
             raise NotExportableError("a target transform other than the logarithm")
-        return graph.op("Exp", _model(graph, model.regressor_, columns))
-    estimator = model["estimator"]
+        return graph.op("Exp", _value(graph, estimator, columns))
+    if layers.calibrator is not None:
+        raw = _margin(graph, estimator, columns) if layers.gives_log_odds else _probability(graph, estimator, columns)
+        return _calibrated(graph, layers.calibrator, raw)
     return _probability(graph, estimator, columns) if hasattr(estimator, "classes_") else _value(graph, estimator, columns)
 
 
-def _calibrated(graph: Graph, calibrated: Any, columns: str) -> str:
-    estimator = calibrated.estimator["estimator"]
-    margin = hasattr(estimator, "decision_function")
-    score = _margin(graph, estimator, columns) if margin else _probability(graph, estimator, columns)
-    calibrator = calibrated.calibrators[0]
+def _calibrated(graph: Graph, calibrator: Any, score: str) -> str:
     if hasattr(calibrator, "a_"):  # Platt: 1 / (1 + exp(a * score + b))
         return graph.sigmoid(
             graph.op("Add", graph.op("Mul", score, graph.constant(-calibrator.a_)), graph.constant(-calibrator.b_))
@@ -109,39 +101,31 @@ def _steps(graph: Graph, score: str, x: np.ndarray, y: np.ndarray) -> str:
 
 
 def _probability(graph: Graph, estimator: Any, columns: str) -> str:
-    kind = type(estimator).__name__
-    if kind == "VotingClassifier":
+    if type(estimator).__name__ == "VotingClassifier":
         return _voted(graph, estimator, columns, _probability)
-    if kind in ("RandomForestClassifier", "ExtraTreesClassifier"):
-        return _forest(graph, estimator, columns, lambda tree: tree.value[:, 0, 1] / tree.value[:, 0].sum(axis=1))
-    return graph.sigmoid(_margin(graph, estimator, columns))
+    if hasattr(estimator, "decision_function"):
+        return graph.sigmoid(_margin(graph, estimator, columns))
+    return _trees(graph, estimator, columns)
 
 
 def _margin(graph: Graph, estimator: Any, columns: str) -> str:
     """The log-odds."""
-    kind = type(estimator).__name__
-    if kind == "LogisticRegression":
+    if type(estimator).__name__ == "LogisticRegression":
         return graph.linear(columns, estimator.coef_, estimator.intercept_[0])
-    if kind in ("HistGradientBoostingClassifier", "GradientBoostingClassifier"):
-        return _boosting(graph, estimator, columns)
-    raise NotExportableError(f"no ONNX translation of {kind}")
+    return _trees(graph, estimator, columns)
 
 
 def _value(graph: Graph, estimator: Any, columns: str) -> str:
     kind = type(estimator).__name__
     if kind == "VotingRegressor":
         return _voted(graph, estimator, columns, _value)
-    if kind in ("RandomForestRegressor", "ExtraTreesRegressor"):
-        return _forest(graph, estimator, columns, lambda tree: tree.value[:, 0, 0])
-    if kind in ("HistGradientBoostingRegressor", "GradientBoostingRegressor"):
-        if getattr(estimator, "loss", "") in ("poisson", "gamma"):
-            raise NotExportableError(f"{kind} with a log link")
-        return _boosting(graph, estimator, columns)
     if kind in ("LinearRegression", "Ridge"):
         return graph.linear(columns, estimator.coef_, float(np.ravel(estimator.intercept_)[0]))
     if isinstance(estimator, GaussianProcessRegressor):
         return _gaussian_process(graph, estimator, columns)
-    raise NotExportableError(f"no ONNX translation of {kind}")
+    if getattr(estimator, "loss", "") in ("poisson", "gamma"):
+        raise NotExportableError(f"{kind} with a log link")
+    return _trees(graph, estimator, columns)
 
 
 def _voted(graph: Graph, voting: Any, columns: str, member: Callable[[Graph, Any, str], str]) -> str:
@@ -159,11 +143,11 @@ def _gaussian_process(graph: Graph, process: Any, columns: str) -> str:
     if kernel.k2.nu != 1.5:
         raise NotExportableError("a Gaussian process whose nu is not 1.5")
     scale = kernel.k2.length_scale
-    odd = len(process.X_train_) % 2  # a point of no weight: ONNX Runtime sums the same only in rows that are aligned alike
+    odd = len(process.X_train_) % 2  # a point of weight 0: ONNX Runtime gives equal sums only for rows of equal alignment
     points = np.pad(process.X_train_ / scale, ((0, odd), (0, 0)))
     rows = graph.op("Unsqueeze", graph.op("Div", columns, graph.constant(scale)), graph.constant([1], np.int64))
-    gap = graph.op("Sub", rows, graph.constant(points[None]))
-    squares = graph.op("ReduceSum", graph.op("Mul", gap, gap), graph.constant([2], np.int64), keepdims=0)
+    difference = graph.op("Sub", rows, graph.constant(points[None]))
+    squares = graph.op("ReduceSum", graph.op("Mul", difference, difference), graph.constant([2], np.int64), keepdims=0)
     distance = graph.op("Mul", graph.op("Sqrt", squares), graph.constant(np.sqrt(3)))
     decay = graph.op("Exp", graph.op("Neg", distance))
     similarity = graph.op("Mul", graph.op("Add", distance, graph.constant(1.0)), decay)
@@ -171,22 +155,15 @@ def _gaussian_process(graph: Graph, process: Any, columns: str) -> str:
     return graph.linear(similarity, np.pad(weights, (0, odd)), float(np.ravel(process._y_train_mean)[0]))
 
 
-def _forest(graph: Graph, forest: Any, columns: str, leaf: Callable[[Any], np.ndarray]) -> str:
-    trees = [_sklearn_tree(estimator.tree_, leaf(estimator.tree_)) for estimator in forest.estimators_]
-    total = _ensemble(graph, _as_float32(graph, columns), trees)
-    return graph.op("Div", total, graph.constant(float(len(trees))))
-
-
-def _boosting(graph: Graph, boosting: Any, columns: str) -> str:
-    if hasattr(boosting, "_predictors"):  # histogram boosting, on float64
-        trees = [_hist_tree(predictor.nodes) for step in boosting._predictors for predictor in step]
-        start = float(np.ravel(boosting._baseline_prediction)[0])
-        return graph.op("Add", _ensemble(graph, columns, trees), graph.constant(start))
-    trees = [
-        _sklearn_tree(tree.tree_, tree.tree_.value[:, 0, 0] * boosting.learning_rate) for tree in boosting.estimators_[:, 0]
-    ]
-    start = float(boosting._raw_predict_init(np.zeros((1, boosting.n_features_in_)))[0, 0])
-    return graph.op("Add", _ensemble(graph, _as_float32(graph, columns), trees), graph.constant(start))
+def _trees(graph: Graph, estimator: Any, columns: str) -> str:
+    """The mean of a forest's trees, or the sum of boosting's and its start."""
+    ensemble = read_trees(estimator)
+    if ensemble is None:
+        raise NotExportableError(f"no ONNX translation of {type(estimator).__name__}")
+    total = _sum(graph, _as_float32(graph, columns) if ensemble.rounded else columns, ensemble.trees)
+    if ensemble.averaged:
+        return graph.op("Div", total, graph.constant(float(len(ensemble.trees))))
+    return graph.op("Add", total, graph.constant(ensemble.start))
 
 
 def _as_float32(graph: Graph, columns: str) -> str:
@@ -194,36 +171,7 @@ def _as_float32(graph: Graph, columns: str) -> str:
     return graph.op("Cast", graph.op("Cast", columns, to=TensorProto.FLOAT), to=TensorProto.DOUBLE)
 
 
-Tree = dict[str, np.ndarray]
-
-
-def _sklearn_tree(tree: Any, values: np.ndarray) -> Tree:
-    return {
-        "leaf": tree.children_left == -1,
-        "feature": tree.feature,
-        "split": tree.threshold,
-        "left": tree.children_left,
-        "right": tree.children_right,
-        "missing_left": tree.missing_go_to_left.astype(bool),
-        "value": values,
-    }
-
-
-def _hist_tree(nodes: np.ndarray) -> Tree:
-    if nodes["is_categorical"].any():
-        raise NotExportableError("histogram boosting with native categories")
-    return {
-        "leaf": nodes["is_leaf"].astype(bool),
-        "feature": nodes["feature_idx"],
-        "split": nodes["num_threshold"],
-        "left": nodes["left"].astype(np.int64),
-        "right": nodes["right"].astype(np.int64),
-        "missing_left": nodes["missing_go_to_left"].astype(bool),
-        "value": nodes["value"],
-    }
-
-
-def _ensemble(graph: Graph, columns: str, trees: list[Tree]) -> str:
+def _sum(graph: Graph, columns: str, trees: list[Tree]) -> str:
     """The sum of the trees' values. The operator wants inner nodes and leaves in two lists."""
     parts = [_renumber(tree) for tree in trees]
     node_starts = np.cumsum([0, *(len(part["feature"]) for part in parts)])[:-1]
@@ -260,9 +208,9 @@ def _ensemble(graph: Graph, columns: str, trees: list[Tree]) -> str:
     )
 
 
-def _renumber(tree: Tree) -> Tree:
+def _renumber(tree: Tree) -> dict[str, np.ndarray]:
     """Inner nodes and leaves counted apart; a tree that is one leaf gets a node whose branches both lead to it."""
-    leaf = tree["leaf"]
+    leaf = tree.leaf
     if leaf[0]:
         return {
             "feature": np.zeros(1, np.int64),
@@ -272,9 +220,17 @@ def _renumber(tree: Tree) -> Tree:
             "left_is_leaf": np.ones(1, bool),
             "right_is_leaf": np.ones(1, bool),
             "missing_left": np.ones(1, bool),
-            "leaf_value": np.repeat(tree["value"][:1], 2),
+            "leaf_value": np.repeat(tree.value[:1], 2),
         }
     number = np.where(leaf, np.cumsum(leaf) - 1, np.cumsum(~leaf) - 1)
-    inner = {key: tree[key][~leaf] for key in ("feature", "split", "left", "right", "missing_left")}
-    children = {side: {f"{side}_is_leaf": leaf[inner[side]], side: number[inner[side]]} for side in ("left", "right")}
-    return {**inner, **children["left"], **children["right"], "leaf_value": tree["value"][leaf]}
+    left, right = tree.left[~leaf], tree.right[~leaf]
+    return {
+        "feature": tree.feature[~leaf],
+        "split": tree.split[~leaf],
+        "left": number[left],
+        "right": number[right],
+        "left_is_leaf": leaf[left],
+        "right_is_leaf": leaf[right],
+        "missing_left": tree.missing_left[~leaf],
+        "leaf_value": tree.value[leaf],
+    }

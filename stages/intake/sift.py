@@ -1,4 +1,4 @@
-"""Raw rows checked against a project's schema: those that keep every rule, and those that break one, with the reason."""
+"""Raw rows checked against a project's schema: those that satisfy every rule, and those that break one, with the reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_header(source: Source, columns: tuple[Column, ...]) -> None:
 
 
 def sift(frame: pd.DataFrame, columns: tuple[Column, ...]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
-    """Split raw rows into those that keep every rule, cast, and those that break one, as they came with the `reason`; and
+    """Split raw rows into those that satisfy every rule, cast, and those that break one, as they came with the `reason`; and
     count the rows by reason. Both keep the index of `frame`.
     """
     values, unreadable = coerce(frame, columns)
@@ -41,8 +41,8 @@ def sift(frame: pd.DataFrame, columns: tuple[Column, ...]) -> tuple[pd.DataFrame
     return accepted, rejected, {reason: int(mask.sum()) for reason, mask in broken.items()}
 
 
-def describe(source: Source, columns: tuple[Column, ...], counts: dict[str, int], rejected: int) -> dict[str, Any]:
-    """What data.json says of one source."""
+def source_entry(source: Source, columns: tuple[Column, ...], counts: dict[str, int], rejected: int) -> dict[str, Any]:
+    """The entry of one source in data.json."""
     known = {column.name for column in columns}
     return {
         "address": source.address,

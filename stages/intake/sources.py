@@ -21,7 +21,7 @@ SCHEMES = ("", "file", "s3", "http", "https")
 
 @dataclass(frozen=True)
 class Source:
-    """The rows of one source as they stand there, and where they came from. `digest` is the SHA-256 of the file's bytes;
+    """The rows of one source as it holds them, and where they came from. `digest` is the SHA-256 of the file's bytes;
     a simulation has none, its rows follow from the address and the seed.
     """
 

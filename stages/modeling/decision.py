@@ -11,7 +11,7 @@ from stages.modeling.settings import Threshold
 
 
 def choose_threshold(target: np.ndarray, probability: np.ndarray, choice: Threshold) -> float:
-    """The probability from which on a row counts as positive, best for the goal on these rows. It lies halfway between two
+    """The probability from which on a row counts as positive, best for the goal on these rows. It is halfway between two
     probabilities that occur, so that rounding decides nothing. Where no threshold reaches the precision asked for, the one
     of the highest precision.
     """

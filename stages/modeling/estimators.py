@@ -17,14 +17,14 @@ from stages.core.cli import UserError
 from stages.modeling.families import FAMILIES, Explainer, Task
 from stages.modeling.settings import Train
 
-# A column that tells nothing gets an endless length scale: that is how it is left out, and no reason to warn.
+# A column without information gets an infinite length scale: that is how it is left out, and no reason to warn.
 warnings.filterwarnings("ignore", "The optimal value found for dimension", ConvergenceWarning)
 
 
 class ArdGaussianProcess(GaussianProcessRegressor):
     """A Gaussian process with a Matérn kernel of smoothness `nu` that has a length scale of its own per column, and white
     noise (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapters 4.2 and 5.1). The length scales
-    are sought in at most `max_iter` steps: on the Boston data 25 reach the error of convergence in two fifths of its time.
+    are searched in at most `max_iter` steps: on the Boston data 25 reach the error of convergence in two fifths of its time.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ def _minimise(objective: Any, start: Any, bounds: Any, max_iter: int) -> tuple[A
 
 
 def is_dense(name: str, train: Train) -> bool:
-    """Whether the estimator, or a member of the voting, needs gaps filled and columns scaled."""
+    """Whether the estimator, or a member of the voting, needs missing values imputed and columns scaled."""
     names = _members(train) if name == "voting" else [name]
     return any(FAMILIES[member].dense for member in names)
 
@@ -59,7 +59,7 @@ def explainer_of(name: str) -> Explainer:
 
 
 def build_estimator(name: str, task: Task, train: Train, seed: int) -> Any:
-    """An unfitted estimator with its settings from params; UserError when it cannot be had."""
+    """An unfitted estimator with its settings from params; UserError when it cannot be built."""
     if name == "voting":
         return _build_voting(task, train, seed)
     family = FAMILIES[name]

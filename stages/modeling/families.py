@@ -14,7 +14,7 @@ Explainer = Literal["tree", "linear", "none"]
 class Family:
     """Where an estimator is imported from for each task, what it is always given, and how it is explained.
 
-    `dense`: it takes no gaps and wants scaled columns. `extra`: the optional dependency that brings it.
+    `dense`: it takes no missing values and needs scaled columns. `extra`: the optional dependency that brings it.
     """
 
     classification: str = ""
@@ -42,7 +42,7 @@ FAMILIES = {
     "gradient_boosting": Family(
         "sklearn.ensemble.GradientBoostingClassifier",
         "sklearn.ensemble.GradientBoostingRegressor",
-        dense=True,  # it takes no gaps
+        dense=True,  # it takes no missing values
         explainer="tree",
     ),
     "hist_gradient_boosting": Family(

@@ -26,7 +26,9 @@ CHUNK = 2_000_000  # weights held at once
 
 
 def classification_metrics(target: np.ndarray, probability: np.ndarray, threshold: float, weights: np.ndarray) -> Scores:
-    """Scores per resample for labels 0/1 and probabilities of 1; those of a threshold also at 0.5, marked `_at_half`."""
+    """Scores per resample for labels 0/1 and probabilities of 1, both of shape (rows,); those of a threshold also at 0.5,
+    marked `_at_half`.
+    """
     total = weights.sum(axis=1)
     positives = weights @ target
     clipped = np.clip(probability, 1e-15, 1 - 1e-15)
@@ -49,8 +51,8 @@ def classification_metrics(target: np.ndarray, probability: np.ndarray, threshol
 def regression_metrics(
     target: np.ndarray, prediction: np.ndarray, lower: np.ndarray, upper: np.ndarray, weights: np.ndarray
 ) -> Scores:
-    """Scores per resample for values, predictions and interval bounds in the unit of the target; percentages as shares.
-    Percentage errors leave out rows whose target is 0.
+    """Scores per resample for values, predictions and interval bounds of shape (rows,) in the unit of the target;
+    percentages as shares. Percentage errors leave out rows whose target is 0.
     """
     total = weights.sum(axis=1)
     error = np.abs(prediction - target)
@@ -124,8 +126,8 @@ def average_precision(target: np.ndarray, score: np.ndarray, weights: np.ndarray
 def calibration_error(target: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Expected calibration error over ten bins of equal width (Naeini, Cooper and Hauskrecht, AAAI 2015)."""
     bins = np.eye(ECE_BINS)[calibration_bins(probability)]
-    gap = weights @ (bins * (probability - target)[:, None])
-    return np.abs(gap).sum(axis=1) / weights.sum(axis=1)
+    difference = weights @ (bins * (probability - target)[:, None])
+    return np.abs(difference).sum(axis=1) / weights.sum(axis=1)
 
 
 def calibration_bins(probability: np.ndarray) -> np.ndarray:

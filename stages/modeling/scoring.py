@@ -10,7 +10,7 @@ import pandas as pd
 
 from stages.core.cli import UserError
 from stages.core.files import read_json
-from stages.core.schema import read, to_frame
+from stages.core.schema import read_rows, to_frame
 from stages.projects._base import Columns, Project
 from stages.runtime.scorer import Scorer
 
@@ -20,7 +20,7 @@ def read_columns(frame: pd.DataFrame, project: Project) -> Columns:
     Text stays as it is: a source may have read a code as a number, the server takes it by the letter.
     """
     try:
-        columns = read(frame, project.columns)
+        columns = read_rows(frame, project.columns)
     except ValueError as error:
         raise UserError(str(error)) from None
     for column in project.columns:

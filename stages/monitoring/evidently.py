@@ -1,5 +1,5 @@
 """Evidently's report on a batch, with the tests and verdicts of the check in place of Evidently's own: those change with the
-number of rows, and these say what the ledger says.
+number of rows, these are the same as in the ledger.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def pinned(entry: dict[str, Any], alpha: float) -> StatTest:
 
 
 def save_html(live: Live, batch: pd.DataFrame, scores: np.ndarray, report: dict[str, Any], alpha: float, path: Path) -> None:
-    """Write what Evidently draws of every column that was tested, but for those without a value, which it refuses."""
+    """Write Evidently's page on every column that was tested, except those without a value, which it refuses."""
     whole = [frame.assign(**{"the score": values}) for frame, values in ((batch, scores), (live.reference, live.scores))]
     entries = [entry for entry in report["columns"] if all(frame[entry["column"]].notna().any() for frame in whole)]
     sides = []

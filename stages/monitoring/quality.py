@@ -1,4 +1,4 @@
-"""Signs that a batch is bad data and not a changed world: a broken sensor is no reason to retrain."""
+"""Signs of bad data, as against drift: a broken sensor is no reason to retrain."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pandas as pd
 from scipy.stats import ks_2samp
 
 from stages.monitoring.batch import Batch
+from stages.monitoring.columns import is_measured, missing_test
 from stages.monitoring.settings import Drift
-from stages.monitoring.tests_of_drift import compare_shares
-from stages.projects._base import Column, Project
+from stages.projects._base import Project
 
-SURE = 1e-6  # the odds at which a chance is ruled out
-TOGETHER = 0.5  # correlation from which on two columns are said to be missing together
+SURE = 1e-6  # the p-value at which chance is ruled out
+TOGETHER = 0.5  # correlation from which on two columns count as missing together
 # How many of one unit make another: inches, pounds, feet, miles, gallons, acres; hours, days, months; powers of ten.
 UNITS = (
     1.60934, 2.20462, 2.47105, 2.54, 3.28084, 3.78541, 4.54609, 10, 10.7639, 12, 24, 60, 100, 365.25, 1_000, 4_046.86, 1e6,
@@ -24,7 +24,6 @@ FACTORS = np.array([*UNITS, *(1 / unit for unit in UNITS)])
 # Kolmogorov and Smirnov's distance is larger once in twenty times, and once in a thousand, by chance; times the root of
 # 1 / rows of the one sample + 1 / rows of the other.
 LIKELY, UNLIKELY = 1.36, 1.95
-FEW_VALUES = 10  # a number with at most so many values is compared as categories are
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,9 @@ class Fault:
 
 def schema_faults(batch: Batch, project: Project, max_rejected: float) -> list[Fault]:
     """Required columns that the batch lacks, and more rows that break the schema than ingest would take."""
-    if batch.missing:
-        names = ", ".join(f"`{name}`" for name in batch.missing)
-        return [Fault(name, "missing", f"it lacks {names}", {}) for name in batch.missing[:1]]
+    if batch.absent:
+        names = ", ".join(f"`{name}`" for name in batch.absent)
+        return [Fault(batch.absent[0], "missing", f"the batch lacks {names}", {})]
     share = batch.rejected / batch.rows
     if share <= max_rejected:
         return []
@@ -52,15 +51,15 @@ def schema_faults(batch: Batch, project: Project, max_rejected: float) -> list[F
         value = f" but {worst.most_common(1)[0][0]!r}" if worst else ""
         words.append(f"`{name}` {rule}{value} in {count / batch.rows:.1%}")
         if rule.startswith("is none of"):
-            advice = f"; if that is a new kind and no mistake, extend the row in stages/projects/{project.name}.py first"
-    text = f"{share:.1%} of its rows break the schema, {max_rejected:.1%} may ({'; '.join(words)}){advice}"
+            advice = f"; if that is a new category and no error, extend the row in stages/projects/{project.name}.py first"
+    text = f"{share:.1%} of the rows break the schema, {max_rejected:.1%} are allowed ({'; '.join(words)}){advice}"
     return [Fault(None, "schema", text, {"rejected": batch.rejected, "share": share, "limit": max_rejected})]
 
 
-def gap_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Project, settings: Drift) -> list[Fault]:
-    """Columns whose gaps grew by more than `max_gaps`, a share of the rows. Gaps that come along with those of another
-    column, as they did in the reference, are left out: a plot of land has neither beds nor baths, and more plots are no
-    fault. So three columns that vanish together are found as drift, not here.
+def missing_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Project, settings: Drift) -> list[Fault]:
+    """Columns whose missing values grew by more than `max_gaps`, a share of the rows. Values that are missing together with
+    those of another column, as in the reference, are left out: a plot of land has neither beds nor baths, and more plots are
+    no fault. So three columns that vanish together are found as drift, not here.
     """
     names = [column.name for column in project.columns]
     masks, others = reference[names].isna(), batch[names].isna()
@@ -69,7 +68,7 @@ def gap_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Project, s
     for name in names:
         partners = list(together.index[together[name]].drop(name)) if name in together else []
         usual, now = (side[name] & ~side[partners].any(axis=1) for side in (masks, others))
-        test = compare_shares(usual.to_numpy(), now.to_numpy())
+        test = missing_test(usual.to_numpy(), now.to_numpy())
         if test.size > settings.max_gaps and test.p < SURE:
             words = (
                 f"`{name}` is missing in {others[name].mean():.0%} of the rows against {masks[name].mean():.0%} in training"
@@ -97,10 +96,10 @@ def constant_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Proje
 
 
 def unit_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Project, settings: Drift) -> list[Fault]:
-    """Positive numbers that look as they did once they are divided by the ratio of two units, and did not before: Kolmogorov
-    and Smirnov's distance, which chance does not explain, falls by half and to what chance and `distance` explain. If any
-    ratio would do, prices that rose by 40 % would be refused; so those of units alone are tried, also as roundly as a batch
-    has them, and another currency is not found.
+    """Positive numbers that have their former distribution once they are divided by the ratio of two units, and did not
+    before: Kolmogorov and Smirnov's distance, which chance does not explain, falls by half and to what chance and `distance`
+    explain. If any ratio would do, prices that rose by 40 % would be refused; so only those of units are tried, also as
+    rounded as a batch has them, and another currency is not found.
     """
     found = []
     for column in project.columns:
@@ -117,7 +116,9 @@ def unit_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Project, 
         after, factor = min((_distance(usual, values / ratio), ratio) for ratio in (*FACTORS, *rounded))
         if after < before / 2 and after < settings.distance + LIKELY * chance:
             many = f"{factor:.4g} times" if factor > 1 else f"1/{1 / factor:.4g} of"
-            words = f"`{column.name}` is {many} what it was and otherwise distributed as in training, as in another unit"
+            words = (
+                f"`{column.name}` is {many} its values in training and otherwise distributed the same, as in another unit"
+            )
             found.append(Fault(column.name, "unit", words, {"factor": float(factor), "before": before, "after": after}))
     return found
 
@@ -125,8 +126,3 @@ def unit_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Project, 
 def _distance(reference: np.ndarray, batch: np.ndarray) -> float:
     """Kolmogorov and Smirnov's distance; values that are equal but for rounding count as equal."""
     return float(ks_2samp(np.round(np.log(reference), 5), np.round(np.log(batch), 5), method="asymp").statistic)
-
-
-def is_measured(column: Column, reference: pd.Series) -> bool:
-    """Whether a column holds numbers of many values, and not codes or counts of a few."""
-    return column.kind == "number" and not column.choices and reference.nunique() > FEW_VALUES

@@ -25,11 +25,11 @@ class DriftAlpha(Block):
 class Drift(Block):
     """When a batch is refused as bad data, and when it is a reason to retrain.
 
-    Refused: more rows that break the schema than `ingest.max_rejected`, gaps that grew by more than `max_gaps` of the rows,
-    a number that became constant, or one that looks like itself in another unit.
-    Retrain: evidence of one of the kinds in `retrain_on`, when it is both surer than its `alpha` and larger than its least
-    size: `distance` between the distributions of a number or the score (0 to 1), `spread` as a ratio, `shift` between
-    shares of categories (Cohen's w), `gaps` as a share of the rows; `auc` of a classifier that tells the batch from
+    Refused: more rows that break the schema than `ingest.max_rejected`, missing values that grew by more than `max_gaps` of
+    the rows, a number that became constant, or one that has its former distribution in another unit.
+    Retrain: evidence of one of the kinds in `retrain_on`, when its p-value is at most its `alpha` and its size at least that
+    given here: `distance` between the distributions of a number or the score (0 to 1), `spread` as a ratio, `shift` between
+    shares of categories (Cohen's w), `gaps` as the share of missing values; `auc` of a classifier that tells the batch from
     training, and `dependence` of a number on the others in standard deviations, which both count as `joint`; with outcomes
     `loss`, the share by which it grew, `bias` and `pattern` of the residuals in standard deviations.
     A batch of fewer than `min_rows` is kept, and of a larger one than `sample` as many rows are tested.

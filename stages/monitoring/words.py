@@ -11,11 +11,11 @@ from stages.monitoring.settings import Drift
 from stages.projects._base import Project
 
 NAMED = 5  # columns that are described one by one
-CODES = 10  # a number of so few values is described as categories are
+CODES = 10  # a number of at most this many values is described as categories are
 
 
-def describe(reference: pd.Series, batch: pd.Series) -> dict[str, Any]:
-    """A column in training and in the batch: its gaps, its median, or the category whose share changed most."""
+def describe_column(reference: pd.Series, batch: pd.Series) -> dict[str, Any]:
+    """A column in training and in the batch: its missing values, its median, or the category whose share changed most."""
     sides = reference.dropna(), batch.dropna()
     found: dict[str, Any] = {"gaps": [float(side.isna().mean()) for side in (reference, batch)]}
     if pd.api.types.is_string_dtype(reference) or reference.nunique() <= CODES:
@@ -34,7 +34,7 @@ def describe(reference: pd.Series, batch: pd.Series) -> dict[str, Any]:
     return found
 
 
-def explain(report: dict[str, Any], project: Project, settings: Drift) -> str:
+def explain_verdict(report: dict[str, Any], project: Project, settings: Drift) -> str:
     """Why the verdict is what it is."""
     batch, faults, evidence = report["batch"], report["faults"], report["evidence"]
     rows = f"{batch['rows']:,} rows"
@@ -43,23 +43,21 @@ def explain(report: dict[str, Any], project: Project, settings: Drift) -> str:
         rows = f"{tested:,} rows drawn from {rows}, in which shares are exact to {100 * error:.2g} points,"
     if faults:
         words = "; ".join(fault["words"] for fault in faults)
-        return (
-            f"Refuse: of {rows} as data of {project.name} this cannot be right: {words}. Mend the source and send it again."
-        )
+        return f"Refused: these {rows} cannot be valid {project.name} data: {words}. Fix the source and resubmit the batch."
     if batch["tested"] < settings.min_rows:
-        return f"Keep: {batch['tested']:,} rows that can be used are too few to tell; {settings.min_rows} are needed."
+        return f"Keep: {batch['tested']:,} usable rows are too few to decide; {settings.min_rows} are needed."
     sentences = [columns_sentence(report, project), joint_sentence(report), model_sentence(report, project)]
     if report["verdict"] == "retrain":
         start = f"Retrain: {rows} differ from what the model was trained on."
     elif evidence:
-        start = f"Keep: {rows} differ from what the model was trained on, but drift.retrain_on does not count how."
+        start = f"Keep: {rows} differ from what the model was trained on, but in no way that drift.retrain_on counts."
     else:
-        start = f"Keep: {rows} are like what the model was trained on, within chance and the limits that are set."
+        start = f"Keep: {rows} are like what the model was trained on, within chance and the configured limits."
     return " ".join([start, *filter(None, sentences)])
 
 
 def columns_sentence(report: dict[str, Any], project: Project) -> str:
-    """Which columns changed and how, those first that matter most to the model."""
+    """Which columns changed and how, the most important to the model first."""
     entries = [entry for entry in report["columns"] if entry["column"] in project.row.model_fields]
     changed = [(rank, entry) for rank, entry in enumerate(entries, 1) if entry["drifted"]]
     others = [entry for entry in report["columns"] if entry["drifted"] and entry not in entries]
@@ -68,7 +66,7 @@ def columns_sentence(report: dict[str, Any], project: Project) -> str:
         words.append("and " + ", ".join(f"`{entry['column']}`" for _, entry in changed[NAMED:]))
     words += [f"{entry['column']} {change(entry)}" for entry in others]
     counted = f"{len(changed) or 'None'} of {len(entries)} columns changed"
-    return f"{counted}{', in the order of their weight in the model' if len(changed) > 1 else ''}" + (
+    return f"{counted}{', in the order of their importance to the model' if len(changed) > 1 else ''}" + (
         f": {'; '.join(words)}." if words else "."
     )
 
@@ -83,7 +81,7 @@ def change(entry: dict[str, Any]) -> str:
     if "location" in found or "shape" in found:
         usual, now = entry["median"]
         distance = max(found.get(name, 0.0) for name in ("location", "shape"))
-        middle = f"has the median {_number(now)} against {_number(usual)}" if usual != now else "is distributed otherwise"
+        middle = f"has the median {_number(now)} against {_number(usual)}" if usual != now else "has another distribution"
         words.append(f"{middle} (distance {distance:.2f})")
     if "spread" in found:
         wider = "wider" if found["spread"] > 0 else "narrower"
@@ -95,26 +93,27 @@ def change(entry: dict[str, Any]) -> str:
 
 
 def joint_sentence(report: dict[str, Any]) -> str:
-    """Whether the columns taken together tell the batch from training."""
+    """Whether the batch differs from training in all columns together."""
     joint = report["joint"]
     interval = f"AUC {joint['auc']:.3f}, {joint['low']:.3f} to {joint['high']:.3f}; 0.5 is guessing"
-    words = f"All columns together {'' if joint['drifted'] else 'do not '}tell the batch from training ({interval})."
+    can = "can" if joint["drifted"] else "cannot"
+    words = f"A classifier {can} tell the batch from training by all columns together ({interval})."
     if joint["dependence"]["drifted"]:
-        words += f" `{joint['dependence']['column']}` does not go with the other columns as it did in training."
+        words += f" The dependence of `{joint['dependence']['column']}` on the other columns changed."
     return words
 
 
 def model_sentence(report: dict[str, Any], project: Project) -> str:
-    """What the batch does to the model: measured where outcomes are known, else expected as far as that can be."""
+    """What the batch does to the model: measured where outcomes are known, else expected as far as that is possible."""
     usual, metric, outcomes = report["performance"], project.primary_metric, report["outcomes"]
-    blind = "There are no outcomes, so that a change in what follows from the same rows would not show."
+    blind = "The batch has no outcomes, so concept drift cannot be detected."
     if outcomes is None:
         if report["expected"] is None:
             return f"{blind} The error of a regression is not estimated without them."
-        expected = f"{metric} {_interval(report['expected'])} where it was {_interval(usual)} in training"
-        return f"{blind} If the probabilities still hold, expect {expected}."
+        expected = f"{metric} {_interval(report['expected'])} against {_interval(usual)} in training"
+        return f"{blind} If the probabilities are still calibrated, expect {expected}."
     words = [
-        f"On {outcomes['rows']:,} rows with outcomes {metric} is {_interval(outcomes['measured'])}, where it was "
+        f"On {outcomes['rows']:,} rows with outcomes {metric} is {_interval(outcomes['measured'])} against "
         f"{_interval(usual)} on training rows that the model had not seen."
     ]
     if outcomes["loss"]["drifted"]:
@@ -123,10 +122,8 @@ def model_sentence(report: dict[str, Any], project: Project) -> str:
         words.append(f"It predicts too {'low' if outcomes['bias']['size'] > 0 else 'high'} on average.")
     if outcomes["pattern"]["drifted"]:
         along = outcomes["pattern"]["along"]
-        where = f", along `{along}` above all" if along else ""
-        words.append(
-            f"Its errors follow a pattern that they did not follow in training{where}, which a new model would learn."
-        )
+        where = f", mainly along `{along}`" if along else ""
+        words.append(f"Its errors have a pattern that they did not have in training{where}, which a new model would learn.")
     return " ".join(words)
 
 

@@ -6,7 +6,6 @@ Imports neither pandas nor scikit-learn, so that the server can share these defi
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -19,14 +18,16 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from stages.projects import project_names
+
 if TYPE_CHECKING:
     import pandas as pd
 
-# One array per column, all of one length: numbers float64 with NaN for gaps, text object with None, dates datetime64[D]
-# with NaT. Features are written on this form, so the same code serves a million rows in training and one in a request.
+# One array per column, all of one length; missing values are NaN in numbers (float64), None in text (object) and NaT in
+# dates (datetime64[D]). Features are computed from this form, so the same code serves training and single requests.
 Columns = dict[str, np.ndarray]
 
-MISSING = "(missing)"  # the category that stands for a gap in text
+MISSING = "(missing)"  # the category of a missing text
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,12 @@ class Project:
     """All that is particular to one project. `row` is what a prediction takes; `record` adds the outcome and the columns
     that only training may see, none of which reaches `features`.
 
-    `features` maps the row's columns to features. `clean` drops training rows that would teach the model nonsense and is
-    never applied to rows that are scored. `simulate(rng, rows, shift)` draws raw rows with the columns of the public data;
-    `shift` is one of
-    the project's `shifts` or None. `groups` names, per row, the object that must not straddle a split. `derived_from` names
-    the field that a feature of another name is made from, which explanations report it under. `market`, of a project that
-    estimates prices, names the columns of the record and the features that adverts are sorted by on the page about their
-    market, with their titles.
+    `features` maps the row's columns to features. `clean` drops training rows that cannot be right and is never applied to
+    rows that are scored. `simulate(rng, rows, shift)` draws raw rows with the columns of the public data; `shift` is one of
+    the project's `shifts` or None. `groups` gives, per row, the object whose rows must stay on one side of a split.
+    `derived_from` names the field that a feature of another name is made from, under which explanations report it.
+    `market`, of a project that estimates prices, names the columns of the record and the features by which adverts are
+    filtered on the page about their market, with their titles.
     """
 
     name: str
@@ -121,12 +121,6 @@ class Project:
     def feature_names(self) -> tuple[str, ...]:
         """The features in the order the encoder takes them."""
         return self.numeric + self.one_hot + self.target_encoded
-
-
-def project_names() -> list[str]:
-    """Names of all project modules, sorted; modules whose name begins with `_` are no projects."""
-    package = importlib.import_module("stages.projects")
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
 
 
 def load_project(name: str) -> Project:

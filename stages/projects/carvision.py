@@ -43,12 +43,12 @@ class Row(BaseModel):
     transmission: Annotated[Transmission, Field(title="Transmission", examples=["automatic"])]
     cylinders: Annotated[int | None, Field(title="Cylinders", ge=0, le=16, examples=[8])] = None
     paint_color: Annotated[Paint | None, Field(title="Colour", examples=["white"])] = None
-    is_4wd: Annotated[Literal[0, 1] | None, Field(title="Four-wheel drive (a gap means no)", examples=[1])] = None
+    is_4wd: Annotated[Literal[0, 1] | None, Field(title="Four-wheel drive (missing means no)", examples=[1])] = None
     date_posted: Annotated[date | None, Field(title="Day of the advert", examples=["2019-03-14"])] = None
 
 
 class Record(Row):
-    """An advert with its price, and with how long it stood: known only once the car is gone, so no input."""
+    """An advert with its price, and with how long it was online: known only once the car is sold, so no input."""
 
     price: Annotated[float, Field(title="Asking price", gt=0, le=5_000_000, json_schema_extra={"unit": "USD"})]
     days_listed: Annotated[int | None, Field(title="Days listed", ge=0, le=3_650, json_schema_extra={"unit": "days"})] = None
@@ -69,7 +69,7 @@ def features(row: Columns) -> Columns:
     colour = _text(MISSING if value is None else value for value in paint)
     known = zip(row["model"], row["model_year"].tolist(), odometer.tolist(), strict=True)
     same_car = [MISSING if isnan(miles) else f"{name}|{year:.0f}|{miles:.0f}" for name, year, miles in known]
-    gaps = np.isnan(row["model_year"]) + np.isnan(odometer) + np.isnan(cylinders) * 1.0 + (colour == MISSING)
+    missing = np.isnan(row["model_year"]) + np.isnan(odometer) + np.isnan(cylinders) * 1.0 + (colour == MISSING)
     return {
         "age": age,
         "odometer": odometer,
@@ -77,7 +77,7 @@ def features(row: Columns) -> Columns:
         "condition_rank": np.array([CONDITION_RANK.get(value, np.nan) for value in row["condition"]]),
         "cylinders": cylinders,
         "four_wheel_drive": (row["is_4wd"] == 1).astype(float),
-        "gaps": gaps.astype(float),
+        "missing_values": missing.astype(float),
         "fuel": row["fuel"],
         "transmission": row["transmission"],
         "type": row["type"],
@@ -89,8 +89,8 @@ def features(row: Columns) -> Columns:
 
 
 def clean(frame: pd.DataFrame) -> pd.DataFrame:
-    """Drop what is no price (1 USD, a down payment, a typing error), collectors' cars, which grow dearer with age, and
-    odometers no engine survives. Rows without a year or odometer stay, as adverts without them will be priced too.
+    """Drop what is no price (1 USD, a down payment, a typing error), collectors' cars, whose price rises with age, and
+    odometers that no engine reaches. Rows without a year or odometer stay, as adverts without them will be priced too.
     """
     price, year, odometer = frame["price"], frame["model_year"], frame["odometer"]
     keep = (price >= 1_000) & (price <= 500_000) & ~(year < 1990) & ~(odometer >= 500_000)
@@ -173,9 +173,9 @@ def _typical_miles(age: np.ndarray) -> np.ndarray:
 
 
 def expected_price(row: Columns, *, concept: bool = False) -> np.ndarray:
-    """The simulator's truth: the median price of such an advert. A gap counts as the typical value, an unknown model as
-    the average one. After the `concept` shift fuel is dear: trucks, diesels and big engines lose value and small cars
-    gain, while every input keeps its distribution.
+    """The simulator's truth: the median price of such an advert. A missing value counts as the typical one, an unknown
+    model as the average. After the `concept` shift fuel is expensive: trucks, diesels and big engines lose value and small
+    cars gain, while every input keeps its distribution.
     """
     level = dict(zip(MODELS, LEVELS, strict=True))
     value = np.array([level.get(name, 9.9) for name in row["model"]])
@@ -196,12 +196,12 @@ def expected_price(row: Columns, *, concept: bool = False) -> np.ndarray:
 def simulate(rng: Generator, rows: int, shift: str | None = None) -> Columns:
     """Adverts drawn to follow aggregates of the public vehicles_us data: a hundred models with their shares, price
     levels, bodies and engines; ages 0 to 29 around 8 years; mileage that flattens with age (62,000 at three years,
-    145,000 at eleven); shares of condition, fuel, gearbox and colour; gaps in year 7 %, cylinders 10 %, odometer 15 %,
-    colour 18 %, four-wheel drive marked or empty; 1.5 % of prices at 1 USD and 1 % more below 1,000; posted from
-    May 2018 to April 2019, listed for 40 days on average.
+    145,000 at eleven); shares of condition, fuel, gearbox and colour; missing are 7 % of the years, 10 % of the cylinders,
+    15 % of the odometers and 18 % of the colours, and four-wheel drive is marked or empty; 1.5 % of prices at 1 USD and
+    1 % more below 1,000; posted from May 2018 to April 2019, listed for 40 days on average.
 
-    Prices are `expected_price` times log-normal noise, four times wider for one advert in eight; a gap hides a value
-    that did set the price. One advert in fourteen repeats another one, four in five at the same price.
+    Prices are `expected_price` times log-normal noise, four times wider for one advert in eight; a missing value
+    did enter the price. One advert in fourteen repeats another one, four in five at the same price.
     """
     which = rng.choice(len(MODELS), rows, p=SHARES)
     posted = np.datetime64("2018-05-01", "D") + rng.integers(0, 354, rows)
@@ -273,11 +273,11 @@ project = Project(
     limits=(
         "Asking prices of May 2018 to April 2019 in the United States: neither what was paid nor today's price level.",
         "It knows a hundred common models. One it has not seen is priced like an average car of its kind.",
-        "Cars from before 1990, with 500,000 miles or more, or dearer than 500,000 USD were not learnt from.",
+        "Cars from before 1990, with 500,000 miles or more, or above 500,000 USD are not in the training data.",
         "Accidents, options, title and place, which move prices, are in no column of the data.",
         "It remembers the price of a car it saw advertised before, and is far more accurate there than for a new one.",
     ),
-    numeric=("age", "odometer", "odometer_per_year", "condition_rank", "cylinders", "four_wheel_drive", "gaps"),
+    numeric=("age", "odometer", "odometer_per_year", "condition_rank", "cylinders", "four_wheel_drive", "missing_values"),
     one_hot=("fuel", "transmission"),
     target_encoded=("type", "paint_color", "model", "brand", "same_car"),
     features=features,

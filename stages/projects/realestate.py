@@ -53,7 +53,7 @@ def features(row: Columns) -> Columns:
     """Sizes on a log scale, room per bed and bath, the year of the last sale, and the place from state to ZIP code.
 
     ZIP codes are numbered along the map, so the number itself and its first three digits place a code that is rare or
-    new. Town, ZIP code and broker stand twice, alone and together with "home" or "land": one average price of a town
+    new. Town, ZIP code and broker are used twice, alone and together with "home" or "land": one average price of a town
     over both would mostly tell how much land is for sale there.
     """
     size, bed, bath = row["house_size"], row["bed"], row["bath"]
@@ -82,14 +82,14 @@ def features(row: Columns) -> Columns:
 
 
 def clean(frame: pd.DataFrame) -> pd.DataFrame:
-    """Drop prices below 1,000 USD: the public ones are one broker's placeholder of 445 on plots in one town. Dear and
-    odd homes stay: such homes will be asked about too, and they hardly move an absolute error on log price.
+    """Drop prices below 1,000 USD: the public ones are one broker's placeholder of 445 on plots in one town. Expensive
+    and unusual homes stay: such homes will be asked about too, and they hardly move an absolute error on log price.
     """
     return frame[frame["price"] >= 1_000]
 
 
 def groups(frame: pd.DataFrame) -> pd.Series:
-    """One key per address, as a home is listed again by another broker; a listing without a street stands alone."""
+    """One key per address, as a home is listed again by another broker; a listing without a street is a group of its own."""
     street, city, code = (frame[name].astype(str).fillna("") for name in ("street", "city", "zip_code"))
     alone = "row " + frame.index.to_series().astype(str)
     key: pd.Series = street.where(street != "", alone) + "|" + city + "|" + code
@@ -150,8 +150,8 @@ TOWN, STATE, SHARE, LEVEL, REGION = _towns()
 
 def expected_price(row: Columns, *, concept: bool = False) -> np.ndarray:
     """The simulator's truth: the median price of such a listing. Homes are priced by place, area, rooms and lot, plots
-    by place and lot; a gap counts as the typical value. ZIP codes and brokers have effects that are arbitrary but
-    fixed: a sine of the number. After the `concept` shift space is dear and the islands are out of fashion, while every
+    by place and lot; a missing value counts as the typical one. ZIP codes and brokers have effects that are arbitrary but
+    fixed: a sine of the number. After the `concept` shift space is expensive and the islands are cheap, while every
     input keeps its distribution.
     """
     level = dict(zip(zip(TOWN, STATE, strict=True), LEVEL, strict=True))

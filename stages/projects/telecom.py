@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Row(BaseModel):
-    """What one customer used in one month. All four counters come from billing, so none has gaps."""
+    """What one customer used in one month. All four counters come from billing, so none is missing."""
 
     model_config = ConfigDict(extra="forbid")
 

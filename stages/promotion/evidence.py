@@ -21,16 +21,17 @@ from stages.core.schema import coerce, to_frame
 from stages.evaluation.scores import score
 from stages.evaluation.segments import MIN_ROWS, fairness
 from stages.evaluation.settings import Evaluate
-from stages.export import largest_difference
+from stages.exporting.proof import largest_difference
 from stages.modeling.metrics import bootstrap
 from stages.modeling.pipeline import predict_scores
 from stages.projects._base import Project, columns_of
-from stages.promotion import registry
 from stages.promotion.cache import fetch_files
-from stages.promotion.gate import Artifact, Comparison, compare, listed
-from stages.promotion.registry import Version
+from stages.promotion.checkout import checkout, lock_at, score_rows
+from stages.promotion.gate import Artifact, Comparison, compare_models, listed
 from stages.promotion.settings import Promote
+from stages.promotion.tags import Version
 from stages.runtime.identity import outputs
+from stages.runtime.probe import relative_difference
 from stages.runtime.scorer import Scorer
 
 TIMED_ROWS = 50
@@ -45,7 +46,9 @@ class Model:
 
 
 def try_artifact(project: Project, folder: Path, test: pd.DataFrame) -> tuple[np.ndarray | str, Artifact]:
-    """The scores that the files in a folder give the test rows, or that they give none, and how they behaved."""
+    """The scores that the files in a folder give the test rows, or that they give none, and how they behaved. Unpickles the
+    model: only for one that the code of the workspace made.
+    """
     try:
         model, plan = joblib.load(folder / "model.joblib"), read_json(folder / "plan.json")
         probe = plan["probe"]
@@ -67,8 +70,7 @@ def try_artifact(project: Project, folder: Path, test: pd.DataFrame) -> tuple[np
     except Exception as error:  # whatever a library makes of a broken file
         nothing = "It gives no scores that could be compared with the champion's."
         return nothing, Artifact("artifact", f"{type(error).__name__}: {error}")
-    off = abs(found[0] - probe["score"]) / max(abs(probe["score"]), np.finfo(float).tiny)
-    return scores, Artifact(kind, "", difference, float(off), latency)
+    return scores, Artifact(kind, "", difference, relative_difference(found[0], probe["score"]), latency)
 
 
 def median_ms(score_row: Callable[[Any], Any], rows: list[Any]) -> float:
@@ -82,17 +84,17 @@ def median_ms(score_row: Callable[[Any], Any], rows: list[Any]) -> float:
 
 
 def meet_champion(project: Project, version: Version, manifest: dict[str, Any], test: pd.DataFrame) -> Model:
-    """The champion and its scores by its own code, for a challenger with this manifest; UserError where its files are to be
-    had nowhere. The scores of another target, or from rows that lack a column, could not be compared.
+    """The champion and its scores by its own code, for a challenger with this manifest; UserError where a file of it is not
+    found. The scores of another target, or from rows that lack a column, could not be compared.
     """
-    with registry.checkout(project.name, version.revision) as folder:
+    with checkout(project.name, version.revision) as folder:
         its = read_json(folder / Paths(project.name).model / "manifest.json")
         if other := [key for key in ("task", "target") if its[key] != manifest[key]]:
             reason = f"as its {listed(other)} is another"
         elif lacking := [column["name"] for column in its["columns"] if column["name"] not in test]:
             reason = f"as it takes {listed(lacking)}, which the rows no longer have"
         else:
-            return Model(its, registry.score_rows(folder, project.name, test.drop(columns=project.target)))
+            return Model(its, score_rows(folder, project.name, test.drop(columns=project.target)))
     name, command = version.version, f"gto deprecate {project.name} {version.version} prod"
     advice = f"`{command}` withdraws that one, so that this is judged as the first."
     return Model(its, f"It cannot be compared with {name}, {reason}; {advice}")
@@ -103,7 +105,7 @@ def rows_trained_on(project: Project, version: Version) -> pd.DataFrame | None:
     path = str(Paths(project.name).data / "train.parquet")
     with TemporaryDirectory(prefix="train.") as folder:
         try:
-            fetch_files({path: outputs(registry.lock_at(version.revision))[path]}, Path(folder))
+            fetch_files({path: outputs(lock_at(version.revision))[path]}, Path(folder))
         except UserError:
             return None
         return pd.read_parquet(Path(folder, path))
@@ -138,7 +140,7 @@ def load_terms(project: str) -> Terms:
 def contest(
     project: Project, terms: Terms, models: tuple[Model, Model], test: pd.DataFrame, known: np.ndarray | None, version: str
 ) -> tuple[Comparison | str, list[dict[str, Any]]]:
-    """Challenger and champion on the test rows that are not `known` to the champion, None where that cannot be told, and of
+    """Challenger and champion on the test rows that are not `known` to the champion, None where that is unknown, and of
     each what `stages.evaluation.segments.fairness` says by sensitive column; or why they cannot be compared.
     """
     kept = np.ones(len(test), dtype=bool) if known is None else ~known
@@ -157,4 +159,4 @@ def contest(
         flagged = scores >= model.manifest.get("threshold", np.inf)
         rates.append({column: fairness(target, flagged, rows[column]) for column in project.sensitive})
     left_out = None if known is None else int(known.sum())
-    return compare(project.primary_metric, measured, terms.promote, len(rows), left_out), rates
+    return compare_models(project.primary_metric, measured, terms.promote, len(rows), left_out), rates

@@ -1,6 +1,6 @@
 """The gate: six rules that decide whether a model may take the place of the one in production, and the reason in words.
 
-Every function is pure; `stages.promote` gathers the evidence.
+Every function is pure; `promotion.evidence` gathers what they judge.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 from scipy.stats import norm, t
 
 from stages.core.cli import UserError
-from stages.export import TOLERANCE
 from stages.modeling.metrics import ECE_BINS, calibration_bins
 from stages.projects._base import Project
 from stages.promotion.settings import Promote
 from stages.runtime.metric_names import AMOUNTS, HIGHER_IS_BETTER, TITLES, metric_text
+from stages.runtime.probe import TOLERANCE
 
 ALPHA = 0.05  # the p-value below which a model beats the baseline
 SIGMAS = 1.96  # standard deviations on either side that hold 95 % of a normal distribution
@@ -84,11 +84,11 @@ class Artifact:
     latency_ms: float = 0.0
 
 
-def compare(
+def compare_models(
     metric: str, models: Sequence[tuple[float, np.ndarray]], promote: Promote, rows: int, left_out: int | None = 0
 ) -> Comparison:
     """Challenger and champion by the paired bootstrap (Efron and Tibshirani, 1993, chapter 16). Of each: the metric on all
-    rows, and its values over resamples drawn alike for both, so that what is hard about a row cancels out. On few rows the
+    rows, and its values over resamples drawn alike for both, so that the difficulty of a row cancels out. On few rows the
     plain quantiles are too narrow, hence the expanded ones (Hesterberg, The American Statistician 2015).
     """
     (own, own_draws), (other, other_draws) = models
@@ -100,22 +100,26 @@ def compare(
 
 
 def check_floors(promote: Promote, metrics: Metrics, unit: str) -> Rule:
-    """Metrics that a model must reach by itself; UserError for a bound on one that there is not or that has no better."""
-    measured, said = {}, []
+    """Metrics that a model must reach by itself; UserError for a bound on a metric that is unknown or
+    has no better end.
+    """
+    measured, details = {}, []
     known = [name for name in TITLES if name in metrics and name != "interval_coverage"]
     for name, bound in promote.floors.items():
         if name not in known:
-            raise UserError(f"params.yaml: promote.floors: no bound can be set on {name!r}; there are {', '.join(known)}")
+            raise UserError(
+                f"params.yaml: promote.floors: no bound can be set on {name!r}; the metrics are {', '.join(known)}"
+            )
         value, more = metrics[name]["value"], name in HIGHER_IS_BETTER
         passed = value >= bound if more else value <= bound
         measured[name] = {"value": value, "bound": bound, "passed": passed}
         word = {(True, True): "reaches", (False, True): "is below", (True, False): "keeps", (False, False): "is above"}
         texts = [metric_text(name, number, unit).strip() for number in (value, bound)]
         kind = "floor" if more else "ceiling"
-        said.append(f"{TITLES[name]} {texts[0]} {word[passed, more]} the {kind} of {texts[1]}")
-    if not said:
+        details.append(f"{TITLES[name]} {texts[0]} {word[passed, more]} the {kind} of {texts[1]}")
+    if not details:
         return Rule("floors", None, "No floors are set.", {})
-    return Rule("floors", all(each["passed"] for each in measured.values()), f"{'; '.join(said)}.", measured)
+    return Rule("floors", all(each["passed"] for each in measured.values()), f"{'; '.join(details)}.", measured)
 
 
 def check_gain(compared: Comparison | str, metrics: Metrics, rows: int, project: Project, champion: str | None) -> Rule:
@@ -143,7 +147,7 @@ def check_gain(compared: Comparison | str, metrics: Metrics, rows: int, project:
         f"{level} {compared.low:+{number}} to {compared.high:+{number}}{less}), which is {ending}."
     )
     if compared.left_out is None:
-        detail += f" The rows that {champion} was trained on are not to be had, so that some of them may be among these."
+        detail += f" The training rows of {champion} are not available, so some of them may be among these."
     elif compared.left_out:
         detail += f" {compared.left_out:,} further test rows are left out, as {champion} was trained on them."
     measured = {key: getattr(compared, key) for key in ("challenger", "champion", "value", "low", "high", "margin")}
@@ -158,7 +162,7 @@ def check_fairness(rates: Sequence[Mapping[str, Any]], promote: Promote, version
     if not challenger:
         return Rule("fairness", None, "There is nothing to compare by sensitive group.", {})
     measured: dict[str, Any] = {}
-    said = []
+    details = []
     for column, own in challenger.items():
         for name, sign in (("recall_gap", 1), ("disparate_impact", -1)):
             new, old = own[name], champion[column][name]
@@ -166,23 +170,23 @@ def check_fairness(rates: Sequence[Mapping[str, Any]], promote: Promote, version
             passed = worse is None or worse <= promote.fairness_margin
             measured[f"{column}.{name}"] = {"challenger": new, "champion": old, "passed": passed}
             if not passed:
-                said.append(f"{name.replace('_', ' ')} by {column} {new:.3f} against {old:.3f} of {version}")
-    if said:
-        detail = f"Fairness is worse by more than {promote.fairness_margin:.3g}: {'; '.join(said)}."
+                details.append(f"{name.replace('_', ' ')} by {column} {new:.3f} against {old:.3f} of {version}")
+    if details:
+        detail = f"Fairness is worse by more than {promote.fairness_margin:.3g}: {'; '.join(details)}."
     else:
         detail = (
             f"Recall gap and disparate impact by {' and '.join(challenger)} are at most {promote.fairness_margin:.3g} worse "
             f"than those of {version}."
         )
-    return Rule("fairness", not said, detail, measured)
+    return Rule("fairness", not details, detail, measured)
 
 
 def check_calibration(metrics: Metrics, rows: int, promote: Promote, scores: np.ndarray, promised: float | None) -> Rule:
-    """Whether the probabilities, or where `promised` is a coverage the intervals, hold what they promise. The point estimate
+    """Whether the probabilities, or where `promised` is a coverage the intervals, keep what they promise. The point estimate
     must keep the bound of params or, on few rows, what chance does to a perfectly calibrated model in 95 % of cases.
 
     So a good model is not refused for a small test set, and a bad one gets no room beyond that. To refuse only where a whole
-    bootstrap interval lies outside would let an interval that holds 75 % instead of 90 % pass on 50 rows; and for the
+    bootstrap interval is outside would let an interval that holds 75 % instead of 90 % pass on 50 rows; and for the
     calibration error that is no interval, as each resample adds noise of its own (telecom: 0.015, but 0.023 to 0.063). What
     chance does is known from drawing outcomes from the forecasts (Bröcker and Smith, Weather and Forecasting 2007).
     """
@@ -194,7 +198,7 @@ def check_calibration(metrics: Metrics, rows: int, promote: Promote, scores: np.
         covered, bound = metrics["interval_coverage"]["value"], promote.coverage_tolerance
         found, chance = abs(covered - promised), SIGMAS * float(np.sqrt(promised * (1 - promised) / rows))
         allowed = max(bound, chance)
-        held = f"The intervals hold {covered:.1%} of the test rows where they promise {promised:.1%}"
+        held = f"The intervals cover {covered:.1%} of the test rows where they promise {promised:.1%}"
         detail = f"{held}; {allowed:.1%} off is allowed"
     passed = found <= allowed + 1e-9
     detail += f", as chance may do that to a perfectly calibrated model on {rows:,} rows." if chance > bound else "."
@@ -229,7 +233,7 @@ def check_artifact(artifact: Artifact, promote: Promote) -> Rule:
     if artifact.difference is not None and not artifact.difference <= TOLERANCE:
         wrong.append(f"differs from the pipeline by up to {artifact.difference:.1g} on the test rows")
     if not artifact.probe <= TOLERANCE:
-        wrong.append(f"scores the known row off by {artifact.probe:.1g}")
+        wrong.append(f"scores the known row wrong by {artifact.probe:.1g}")
     if not artifact.latency_ms <= promote.latency_ms:
         wrong.append(f"takes {artifact.latency_ms:.3g} ms a row where {promote.latency_ms:g} ms are allowed")
     same = "" if artifact.difference is None else f"equals the pipeline within {TOLERANCE:g}, "
@@ -237,7 +241,7 @@ def check_artifact(artifact: Artifact, promote: Promote) -> Rule:
     return Rule("artifact", not wrong, f"The {artifact.kind} {' and '.join(wrong) if wrong else right}.", measured)
 
 
-def decide(rules: Iterable[Rule], version: str, why: str) -> Decision:
+def decide_promotion(rules: Iterable[Rule], version: str, why: str) -> Decision:
     """The decision and its reason in one paragraph: the verdict with every rule that failed by name, the comparison, and of
     the others what failed; or all that is met by a model accepted as `version`, with the words `why` it is that version.
     """
@@ -246,12 +250,12 @@ def decide(rules: Iterable[Rule], version: str, why: str) -> Decision:
     met = [rule.rule for rule in rules if rule.passed]
     ordered = sorted(rules, key=lambda rule: rule.rule != "comparison")
     if not failed:
-        said = [rule.detail for rule in ordered if rule.passed or rule.rule == "comparison"]
-        return Decision(True, rules, " ".join([f"Accepted as {version}.", *said, why]))
-    said = [rule.detail for rule in ordered if rule in failed or rule.rule == "comparison"]
+        details = [rule.detail for rule in ordered if rule.passed or rule.rule == "comparison"]
+        return Decision(True, rules, " ".join([f"Accepted as {version}.", *details, why]))
+    details = [rule.detail for rule in ordered if rule in failed or rule.rule == "comparison"]
     verdict = f"Refused by the rule{'s' * (len(failed) > 1)} {listed(rule.rule for rule in failed)}."
     rest = [f"Met: {listed(met)}."] if met else []
-    return Decision(False, rules, " ".join([verdict, *said, *rest]))
+    return Decision(False, rules, " ".join([verdict, *details, *rest]))
 
 
 def listed(words: Iterable[str]) -> str:

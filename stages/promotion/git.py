@@ -1,4 +1,4 @@
-"""Git, asked and told by scripts."""
+"""Git, as scripts use it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def git_bytes(*args: str) -> bytes:
     except FileNotFoundError:
         raise UserError("Git is not installed, or not in PATH") from None
     except subprocess.CalledProcessError as error:
-        said = error.stderr.decode(errors="replace").strip() or f"it ended with code {error.returncode}"
-        raise UserError(f"`git {args[0]}` failed: {said}") from None
+        message = error.stderr.decode(errors="replace").strip() or f"it ended with code {error.returncode}"
+        raise UserError(f"`git {args[0]}` failed: {message}") from None
 
 
 def head() -> str:

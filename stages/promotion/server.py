@@ -33,6 +33,16 @@ def call(url: str, method: str = "GET", **headers: str) -> Any:
         raise UserError(f"{url} gave no answer that can be read ({type(error).__name__}: {error})") from None
 
 
+def reload_model(project: str, server: str, digest: str) -> None:
+    """Have a server load the model that is in its models/; UserError where it refuses, or loads one of another hash."""
+    token = os.environ.get("VERITABLE_ADMIN_TOKEN")
+    if not token:
+        raise UserError(f"{server} was not asked to load the model, as VERITABLE_ADMIN_TOKEN is not set")
+    loaded = call(f"{server.rstrip('/')}/v1/{project}/reload", "POST", Authorization=f"Bearer {token}")["hash"]
+    if loaded != digest:
+        raise UserError(f"{server} serves {loaded}, not {digest}: it reads the models/ of another folder")
+
+
 def _detail(error: HTTPError) -> str:
     try:
         return str(json.load(error)["detail"])

@@ -12,9 +12,9 @@ from stages.core.params import Block, Share
 class Promote(Block):
     """What a model must show before it is promoted. `floors` by metric, a ceiling where less is better. A challenger may be
     worse than the champion by `margin`, a share of the champion's primary metric; at 0 it has to be better. It has to be
-    so in `confidence` of the paired resamples. Gaps between sensitive groups may grow by `fairness_margin`; `max_ece` bounds
-    the calibration error of a classifier, `coverage_tolerance` how far the intervals of a regressor may cover more or less
-    than they promise; `latency_ms` the median time of one row.
+    so in `confidence` of the paired resamples. Differences between sensitive groups may grow by `fairness_margin`; `max_ece`
+    bounds the calibration error of a classifier, `coverage_tolerance` how far the intervals of a regressor may cover more or
+    less than they promise; `latency_ms` the median time of one row.
     """
 
     floors: dict[str, float] = Field(default={})

@@ -10,7 +10,7 @@ from typing import Any
 from stages.explanation.card import table
 from stages.projects._base import Project
 from stages.promotion.gate import Decision
-from stages.review.sides import Side
+from stages.review.snapshots import Snapshot
 from stages.runtime.metric_names import AMOUNTS, HIGHER_IS_BETTER, TITLES, metric_text
 
 WORST = 5  # segments shown
@@ -27,7 +27,7 @@ def code(text: str) -> str:
 
 
 def prose(text: str) -> str:
-    """Words from outside on one line and without their full stop, shown as they are written."""
+    """Words from outside on one line and without their full stop, shown literally."""
     line = " ".join(text.split()).removesuffix(".")
     return re.sub(r"([\\`*_{}\[\]<>#~&])", r"\\\1", line).replace("@", "@<!-- -->")
 
@@ -50,7 +50,7 @@ def signed(metric: str, value: float) -> str:
     return "+" * (value > 0) + metric_text(metric, value).strip()
 
 
-def metrics_table(project: Project, before: Side, after: Side) -> list[str]:
+def metrics_table(project: Project, before: Snapshot, after: Snapshot) -> list[str]:
     """All metrics, and what must be known to read them."""
     then, now = before.metrics, after.metrics
     rows = []
@@ -69,7 +69,7 @@ def metrics_table(project: Project, before: Side, after: Side) -> list[str]:
     return [table(["Metric", "Before", "After", "Difference"], rows), note] if rows else []
 
 
-def params_table(before: Side, after: Side) -> list[str]:
+def params_table(before: Snapshot, after: Snapshot) -> list[str]:
     """The parameters that differ; none for a project that is new."""
     then, now = before.params, after.params
     keys = [key for key in sorted(then.keys() | now.keys()) if then.get(key) != now.get(key)]
@@ -77,7 +77,7 @@ def params_table(before: Side, after: Side) -> list[str]:
     return ["### Parameters", table(["Key", "Before", "After"], rows)] if then and rows else []
 
 
-def data_table(before: Side, after: Side) -> list[str]:
+def data_table(before: Snapshot, after: Snapshot) -> list[str]:
     """Sources and training rows, in one line where they are the same."""
     then, now = ([*map(_source, side.data.get("sources", [])), _trained(side)] for side in (before, after))
     same = f"The same: {'; '.join(now)}."
@@ -90,7 +90,7 @@ def rules_table(decision: Decision) -> str:
     return table(["Rule", "Verdict", "Evidence"], rows)
 
 
-def segments_table(project: Project, before: Side, after: Side) -> list[str]:
+def segments_table(project: Project, before: Snapshot, after: Snapshot) -> list[str]:
     """The segments that are worst now."""
     then, now = (side.evaluation.get("by_segment", {}).get("segments", []) for side in (before, after))
     metrics = [metric for metric in (project.primary_metric, *TITLES) if now and metric in now[0]]
@@ -108,7 +108,7 @@ def segments_table(project: Project, before: Side, after: Side) -> list[str]:
     return [table(["Segment", "Test rows", f"{title_of(metric, project.unit)} before", "After"], rows)]
 
 
-def fairness_tables(before: Side, after: Side) -> list[str]:
+def fairness_tables(before: Snapshot, after: Snapshot) -> list[str]:
     """The rates of each sensitive group, and how far they are apart."""
     parts = []
     for column, now in after.evaluation.get("fairness", {}).items():
@@ -117,9 +117,9 @@ def fairness_tables(before: Side, after: Side) -> list[str]:
         for group, rates in now["groups"].items():
             earlier = then["groups"].get(group, {})
             rows.append([code(group), f"{rates['rows']:,}", *(_moved(rate, earlier, rates) for rate in RATES)])
-        impact, gap = (_moved(key, then, now) for key in ("disparate_impact", "recall_gap"))
+        impact, recall = (_moved(key, then, now) for key in ("disparate_impact", "recall_gap"))
         parts.append(table([code(column), "Test rows", *RATES.values()], rows))
-        parts.append(f"Disparate impact {impact}, difference in recall {gap}.")
+        parts.append(f"Disparate impact {impact}, difference in recall {recall}.")
     return parts
 
 
@@ -132,9 +132,9 @@ def _source(source: dict[str, Any]) -> str:
     return f"{code(source['address'])}, {source['rows']:,} rows, {source['rejected']:,} of them quarantined{digest}"
 
 
-def _trained(side: Side) -> str:
+def _trained(side: Snapshot) -> str:
     if not side.manifest:
-        return "trained on rows that are not to be had"
+        return "trained on rows that are not available"
     return f"trained on {side.manifest['rows']:,} rows, SHA-256 {code(side.manifest['data']['sha256'][:12])}"
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from stages.promotion.code_changes import LAYOUT
 from stages.promotion.gate import Comparison
-from stages.review.sides import Change
+from stages.review.changes import Change
 from stages.review.tables import (
     code,
     data_table,
@@ -27,7 +28,7 @@ def markdown(
     changes = [change for change in found.values() if change]
     unchanged = ", ".join(name for name, change in found.items() if not change)
     simulated = ", ".join(change.project.name for change in changes if change.after.data.get("simulated"))
-    banner = f"> **Simulated data** ({simulated}): the figures say that the pipeline works, nothing about the world."
+    banner = f"> **Simulated data** ({simulated}): the figures say that the pipeline works, nothing about real data."
     heading = f"{code(workspace[0][:12])} compared with {code(base[0])} ({code(base[1][:12])})."
     if workspace[1]:
         heading += f" Not committed: {', '.join(map(code, workspace[1]))}."
@@ -55,16 +56,16 @@ def difference(change: Change) -> str:
     if metric not in then:
         return f"is new: {title} {value_of(metric, now)}"
     if change.before.model == change.after.model:
-        other = f", but it is measured otherwise: {title} {value_of(metric, now)}" if "metrics" in change.kinds else ""
-        return f"keeps its model, byte for byte{other}"
+        other = f", but its measured metrics differ: {title} {value_of(metric, now)}" if "metrics" in change.kinds else ""
+        return f"keeps its model byte for byte{other}"
     if not isinstance(found, Comparison):
         values = f"{title} {value_of(metric, now)} against {value_of(metric, then)}"
-        return f"has {values}; whether that is more than noise cannot be told: {prose(found)}"
+        return f"has {values}; whether that is more than noise is unknown: {prose(found)}"
     how = "is better" if found.low > 0 else "is worse" if found.high < 0 else "differs by no more than noise"
     own, its = (metric_text(metric, value).strip() for value in (found.challenger, found.champion))
     gain, low, high = (signed(metric, value) for value in (found.value, found.low, found.high))
     share = f"{200 * found.confidence - 100:.3g} %"
-    seen = "some of which the base's model may know" if found.left_out is None else "new to both models"
+    seen = "some of which the base's model may have seen" if found.left_out is None else "new to both models"
     evidence = f"{title} {own} against {its} (gain {gain}, {share} interval {low} to {high})"
     return f"{how}: {evidence} on the same {found.rows:,} test rows, {seen}"
 
@@ -94,7 +95,7 @@ def section(change: Change, base: str, head: str) -> str:
         parts.append(f"**Out of date: {', '.join(map(code, change.outdated))}.** What follows is from the last run.")
     parts += metrics_table(project, before, after) + params_table(before, after)
     if change.code:
-        parts += ["### Code", ", ".join(map(code, change.code))]
+        parts += ["### Code", ", ".join(name if name == LAYOUT else code(name) for name in change.code)]
     parts += data_table(before, after)
     if not isinstance(change.gate, str):
         champion = change.gate.champion

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 
-def outputs(lock: bytes) -> dict[str, str]:
-    """MD5 by path of all outputs in a dvc.lock; a folder's ends in `.dir`. Raises what YAML and a wrong layout raise."""
+def locked_stages(lock: bytes) -> dict[str, dict[str, Any]]:
+    """The stages of a dvc.lock by name, each with its deps, params and outs. Raises what YAML and a wrong layout raise."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the former, where it was built, is ten times as fast
-    stages = yaml.load(lock, Loader=loader)["stages"].values()  # noqa: S506 - both are safe
-    return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
+    stages: dict[str, dict[str, Any]] = yaml.load(lock, Loader=loader)["stages"]  # noqa: S506 - both are safe
+    return stages
+
+
+def outputs(lock: bytes) -> dict[str, str]:
+    """MD5 by path of all outputs in a dvc.lock; a folder's ends in `.dir`. Raises as `locked_stages`."""
+    return {out["path"]: out["md5"] for stage in locked_stages(lock).values() for out in stage.get("outs", [])}
 
 
 def md5(content: Path | bytes) -> str:

@@ -1,6 +1,6 @@
-"""How much the rows of today look like those a model was trained on, from a summary small enough to serve.
+"""How much recent rows differ from those a model was trained on, measured against a summary small enough to serve.
 
-Shared by the stage that makes the summary and by the server that compares with it; needs NumPy alone.
+Shared by the stage that makes the summary, the drift check and the server; needs NumPy alone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Population(TypedDict):
 
 
 def summarise(columns: Columns, described: tuple[Column, ...], scores: np.ndarray) -> Population:
-    """The bins of every column but dates, which move on by nature, and of the scores."""
+    """The bins of every column but dates, which always move on, and of the scores."""
     return {
         "columns": {column.name: summarised(columns[column.name]) for column in described if column.kind != "date"},
         "score": summarised(scores),
@@ -41,7 +41,7 @@ def summarise(columns: Columns, described: tuple[Column, ...], scores: np.ndarra
 
 
 def summarised(values: np.ndarray) -> Bins:
-    """Tenths of numbers, or the most frequent texts and the rest; and a bin for gaps at the end."""
+    """Tenths of numbers, or the most frequent texts and the rest; and a bin for missing values at the end."""
     bins: Bins = {"shares": []}
     if values.dtype.kind == "f":
         bins["edges"] = edges(values)
@@ -62,7 +62,7 @@ def edges(values: np.ndarray) -> list[float]:
 
 
 def shares(values: np.ndarray, bins: Bins) -> np.ndarray:
-    """Share of the rows in each bin, gaps last."""
+    """Share of the rows in each bin, missing values last."""
     if "edges" in bins:
         missing = np.isnan(values)
         places = np.where(missing, len(bins["edges"]) + 1, np.searchsorted(bins["edges"], values, side="left"))
@@ -82,3 +82,14 @@ def stability(expected: np.ndarray, found: np.ndarray, rows: int) -> float:
     least = 0.5 / rows
     a, b = np.maximum(expected, least), np.maximum(found, least)
     return float(np.sum((b - a) * np.log(b / a)))
+
+
+def stability_above_chance(bins: Bins, values: np.ndarray, reference_rows: int) -> float:
+    """The stability index of a column's values, shape (rows,), against the bins of `reference_rows` rows. What chance alone
+    gives, about (bins - 1) * (1 / rows + 1 / reference rows) (Yurdakul, Statistical properties of population stability
+    index, 2018), is subtracted, so that few rows look no worse.
+    """
+    rows = max(len(values), 1)
+    expected = np.array(bins["shares"])
+    chance = (np.count_nonzero(expected) - 1) * (1 / rows + 1 / reference_rows)
+    return max(stability(expected, shares(values, bins), rows) - chance, 0.0)

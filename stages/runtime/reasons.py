@@ -11,6 +11,7 @@ import numpy as np
 
 from stages.projects._base import MISSING, Column, Project
 from stages.runtime.shapley import Explanation, Scale, percent
+from stages.runtime.wording import words
 
 # What could end up as markup on a page that shows a reason.
 _PLAIN = str.maketrans({"<": "‹", ">": "›", '"': "”", "'": "’", "&": "+", "\n": " ", "\r": " ", "\t": " "})
@@ -31,7 +32,7 @@ def reasons(explanation: Explanation, row: Mapping[str, Any], project: Project, 
 
 
 def _named(name: str, column: Column | None, value: Any) -> str:
-    title = column.title.partition(" (")[0] if column else name.replace("_", " ").capitalize()
+    title = column.title.partition(" (")[0] if column else words(name).capitalize()
     if value is None or value == MISSING or value != value:
         return f"{title} unknown"
     if column is not None and column.choices == (0, 1):

@@ -20,7 +20,7 @@ SLICE = 512  # rows scored at once, so that memory stays small and short request
 
 
 class Encoder:
-    """The plan of `stages.export.encoder_plan`: features to a float64 matrix."""
+    """The plan of `stages.exporting.plan.encoder_plan`: features to a float64 matrix."""
 
     def __init__(self, plan: list[dict[str, Any]]) -> None:
         self.steps: list[Callable[[Columns, np.ndarray], None]] = []
@@ -49,7 +49,7 @@ class Scorer:
         self.encoder = Encoder(plan)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False  # it would keep the memory of the largest batch for ever
+        options.enable_cpu_mem_arena = False  # it would never release the memory of the largest batch
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._outputs = [output.name for output in self._session.get_outputs()]
 
@@ -81,15 +81,15 @@ def _numeric(entry: dict[str, Any], at: int) -> Callable[[Columns, np.ndarray], 
 
     def step(features: Columns, matrix: np.ndarray) -> None:
         values = features[feature]
-        if fill is not None and (gaps := np.isnan(values)).any():
-            values = np.where(gaps, _regress(fill, features), values)
+        if fill is not None and (missing := np.isnan(values)).any():
+            values = np.where(missing, _regress(fill, features), values)
         matrix[:, at] = values if mean is None else (values - mean) / scale
 
     return step
 
 
 def _regress(fill: dict[str, Any], features: Columns) -> np.ndarray | float:
-    """The value that stands for a gap: a regression on features of the same row, their own gaps at the median."""
+    """The imputed value: a regression on features of the same row, whose own missing values count as the median."""
     total: np.ndarray | float = fill["intercept"]
     for feature, (weight, median) in fill["weights"].items():
         values = features[feature]

@@ -1,7 +1,6 @@
 """Why a prediction came out as it did: Shapley values per field of the row, from exported data alone.
 
-Needs NumPy and a scorer; the tables are made by the pipeline from the fitted estimator, which is only looked at here, so
-that scikit-learn is not imported.
+Needs NumPy and a scorer; `stages.exporting.explainer` makes the tables from the fitted estimator.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from stages.projects._base import Columns, Project
-from stages.runtime.treeshap import Table, Trees, tree_table
+from stages.runtime.treeshap import Trees
 
 if TYPE_CHECKING:
     from stages.runtime.scorer import Scorer
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 Scale = Literal["log_odds", "probability", "log", "value"]
 
 ADDITIVITY = 1e-6  # relative to the prediction where that is above 1
-SCORED = 192  # rows that a sampled explanation may score: what is left of 1/300 s on one core for the dearest model here
+SCORED = 192  # rows that a sampled explanation may score: what is left of 1/300 s on one core for the slowest model here
 ENUMERATED = 5  # fields up to which all coalitions are scored: 2^5 cost no more than sampling orders of the fields does
 
 
@@ -187,61 +186,3 @@ class Sampling:
         chain[:, :, 1:-1] = scores.reshape(pairs, 2, -1)
         chain[:, :, -1] = self._score(row[None])[0]
         return np.bincount(self._orders.ravel(), np.diff(chain).ravel(), self._fields) / (2 * pairs)
-
-
-def explainer_table(model: Any, scorer: Scorer, encoded: np.ndarray) -> Table:
-    """What an `Explainer` needs of a fitted model (the part of the pipeline behind the row's features), with the encoded
-    training rows: the trees with the training rows per node; coefficients and column means; or, for every other estimator,
-    a few rows to compare with, at even steps of the score so that they score like the training data on average (which
-    halves the error of as many random rows; that of the orders that are drawn is small beside it).
-    """
-    estimator, table = _unwrapped(model)
-    trees = tree_table(estimator)
-    if trees is not None:
-        return {**table, "method": np.array("tree"), **trees}
-    if type(estimator).__name__ in ("LogisticRegression", "LinearRegression", "Ridge"):
-        coefficients, offset = np.ravel(estimator.coef_), np.ravel(estimator.intercept_)[0]
-        linear = {"coefficients": coefficients, "means": encoded.mean(axis=0), "offset": np.array(offset)}
-        return {**table, "method": np.array("linear"), **linear}
-    scale = np.array("probability") if hasattr(estimator, "classes_") else table["scale"]
-    fields = len({owner(feature, scorer.project) for feature in scorer.encoder.sources})
-    background = max(4, SCORED // (2**fields if fields <= ENUMERATED else 2 * (fields - 1)))
-    order = np.argsort(scorer.score_encoded(encoded), kind="stable")
-    picked = order[(np.arange(background) * 2 + 1) * len(order) // (2 * background)]
-    return {"method": np.array("sampled"), "scale": scale, **_affine(1.0, 0.0), "background": encoded[picked]}
-
-
-def to_bytes(table: Table) -> bytes:
-    """The table as an .npz file: equal tables are equal bytes, as NumPy dates the members of the archive 1980."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **{name: table[name] for name in sorted(table)})  # type: ignore[arg-type]
-    return buffer.getvalue()
-
-
-def _unwrapped(model: Any) -> tuple[Any, Table]:
-    """The estimator, and the scale on which its raw output becomes the model's by a product and a sum. Platt's calibration
-    is 1 / (1 + exp(a * raw + b)), so the calibrated log-odds are -a * raw - b.
-    """
-    kind = type(model).__name__
-    if kind == "FixedThresholdClassifier":
-        return _unwrapped(model.estimator_)
-    if kind == "TransformedTargetRegressor":
-        estimator, table = _unwrapped(model.regressor_)
-        return estimator, {**table, "scale": np.array("log")}
-    if kind == "CalibratedClassifierCV":
-        calibrated = model.calibrated_classifiers_[0]
-        estimator, table = _unwrapped(calibrated.estimator)
-        calibrator = calibrated.calibrators[0]
-        if hasattr(calibrator, "a_"):
-            return estimator, {"scale": np.array("log_odds"), **_affine(-calibrator.a_, -calibrator.b_)}
-        return estimator, {**table, "steps_x": calibrator.X_thresholds_, "steps_y": calibrator.y_thresholds_}
-    estimator = model["estimator"]
-    if not hasattr(estimator, "classes_"):
-        scale = "value"
-    else:
-        scale = "log_odds" if hasattr(estimator, "decision_function") else "probability"
-    return estimator, {"scale": np.array(scale), **_affine(1.0, 0.0)}
-
-
-def _affine(slope: float, intercept: float) -> Table:
-    return {"slope": np.array(float(slope)), "intercept": np.array(float(intercept))}

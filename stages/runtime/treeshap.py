@@ -1,7 +1,6 @@
 """Exact SHAP values of tree ensembles, from exported tables alone.
 
-Needs NumPy; the tables are made by the pipeline from the fitted estimator, which is only looked at here, so that
-scikit-learn is not imported.
+Needs NumPy alone; `stages.exporting.explainer` makes the tables from the fitted estimator.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -52,10 +50,10 @@ class Trees:
     def __call__(self, row: np.ndarray) -> np.ndarray:
         """Contributions per column. A row is compared with splits as the estimator does."""
         row = np.clip(row, -self._limit, self._limit).astype(self._dtype).astype(np.float64)
-        gaps = bool(np.isnan(row).any())
+        any_missing = bool(np.isnan(row).any())
         values = np.zeros(self._columns)
         for block in self._blocks:
-            values += np.bincount(block.feature, block(row, gaps), self._columns)
+            values += np.bincount(block.feature, block(row, any_missing), self._columns)
         return values
 
 
@@ -64,8 +62,8 @@ class _Nodes:
     number -1 is the way to a root.
 
     `share`: of the rows in the node above. `zone`: of the rows let through by all splits on the branch's feature on the path
-    up to it; `low`, `high`, `gap`: the values these let through, and whether a gap. `origin`: of a split, the branch of the
-    last split on the same feature before it.
+    up to it; `low`, `high`, `blank`: the values these let through, and whether a missing one. `origin`: of a
+    split, the branch of the last split on the same feature before it.
     """
 
     def __init__(self, table: Mapping[str, np.ndarray]) -> None:
@@ -81,7 +79,7 @@ class _Nodes:
         self.share[right] = 1 - self.share[left]
         self.origin = self._origins(splits)
         self.zone, self.low, self.high = np.ones(size + 1), np.full(size + 1, -np.inf), np.full(size + 1, np.inf)
-        self.gap = np.ones(size + 1, dtype=bool)
+        self.blank = np.ones(size + 1, dtype=bool)
         reach, distinct = np.ones(size), np.zeros(size, dtype=np.int64)
         for level in self.levels(self.roots):
             left, right, before = self.left[level], self.right[level], self.origin[level]
@@ -91,8 +89,8 @@ class _Nodes:
                 reach[branch] = reach[level] * self.share[branch]
                 distinct[branch] = distinct[level] + (before < 0)
             self.high[left] = self.low[right] = self.number[level]
-            self.gap[left] = self.gap[before] & self.missing_left[level]
-            self.gap[right] = self.gap[before] & ~self.missing_left[level]
+            self.blank[left] = self.blank[before] & self.missing_left[level]
+            self.blank[right] = self.blank[before] & ~self.missing_left[level]
         leaves = self.feature < 0
         self.expected = float(reach[leaves] @ self.number[leaves])
         self.distinct, self.splits = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
@@ -161,18 +159,18 @@ class _Block:
         before, left, right = nodes.origin[splits], nodes.left[splits], nodes.right[splits]
         self.feature, self._split = nodes.feature[splits], nodes.number[splits]
         self._missing_left = nodes.missing_left[splits]
-        self._low, self._high, self._gap = nodes.low[before], nodes.high[before], nodes.gap[before]
+        self._low, self._high, self._blank = nodes.low[before], nodes.high[before], nodes.blank[before]
         self._left_zone, self._right_zone, self._right_share = nodes.zone[left], nodes.zone[right], nodes.share[right]
 
-    def __call__(self, row: np.ndarray, gaps: bool) -> np.ndarray:
+    def __call__(self, row: np.ndarray, any_missing: bool) -> np.ndarray:
         """What each split adds to its feature."""
         values = row[self.feature]
         left = values <= self._split
         inside = (values > self._low) & (values <= self._high)
-        if gaps:
+        if any_missing:
             missing = np.isnan(values)
             left = np.where(missing, self._missing_left, left)
-            inside = np.where(missing, self._gap, inside)
+            inside = np.where(missing, self._blank, inside)
         # The probability of the right branch is fixed + factor * damping: the other one's, one less it, or the share.
         factor = np.where(left, self._right_zone, -self._left_zone) * inside
         fixed = np.where(inside, ~left, self._right_share)
@@ -203,63 +201,3 @@ class _Block:
             difference.sum(axis=0, out=added[level.at])
         added *= factor
         return added
-
-
-def tree_table(estimator: Any) -> Table | None:
-    """The trees of an ensemble; None for an estimator that is none. A leaf has feature -1 and its value for a number; a
-    split's number is the value up to which a row goes left.
-    """
-    kind = type(estimator).__name__
-    if kind.startswith("HistGradientBoosting"):
-        nodes = [predictor.nodes for step in estimator._predictors for predictor in step]
-        if any(tree["is_categorical"].any() for tree in nodes):
-            return None
-        offset = float(np.ravel(estimator._baseline_prediction)[0])
-        return _joined([_hist_tree(tree) for tree in nodes], offset, rounded=False)
-    if kind.startswith("GradientBoosting"):
-        rate = estimator.learning_rate
-        trees = [_sklearn_tree(tree.tree_, tree.tree_.value[:, 0, 0] * rate) for tree in estimator.estimators_[:, 0]]
-        offset = float(estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_)))[0, 0])
-        return _joined(trees, offset, rounded=True)
-    if kind.startswith(("RandomForest", "ExtraTrees")):
-        values = [tree.tree_.value[:, 0] for tree in estimator.estimators_]
-        if hasattr(estimator, "classes_"):
-            leaves = [value[:, 1] / value.sum(axis=1) for value in values]
-        else:
-            leaves = [value[:, 0] for value in values]
-        pairs = zip(estimator.estimators_, leaves, strict=True)
-        return _joined([_sklearn_tree(tree.tree_, value / len(values)) for tree, value in pairs], 0.0, rounded=True)
-    return None
-
-
-def _hist_tree(nodes: np.ndarray) -> Table:
-    leaf = nodes["is_leaf"].astype(bool)
-    return {
-        "feature": np.where(leaf, -1, nodes["feature_idx"]),
-        "number": np.where(leaf, nodes["value"], nodes["num_threshold"]),
-        "missing_left": nodes["missing_go_to_left"].astype(bool),
-        "left": nodes["left"].astype(np.int32),
-        "right": nodes["right"].astype(np.int32),
-        "cover": nodes["count"].astype(np.uint32),
-    }
-
-
-def _sklearn_tree(tree: Any, values: np.ndarray) -> Table:
-    leaf = tree.children_left == -1
-    return {
-        "feature": np.where(leaf, -1, tree.feature),
-        "number": np.where(leaf, values, tree.threshold),
-        "missing_left": tree.missing_go_to_left.astype(bool),
-        "left": np.maximum(tree.children_left, 0).astype(np.int32),
-        "right": np.maximum(tree.children_right, 0).astype(np.int32),
-        "cover": tree.weighted_n_node_samples,
-    }
-
-
-def _joined(trees: list[Table], offset: float, *, rounded: bool) -> Table:
-    starts = np.cumsum([0, *(len(tree["feature"]) for tree in trees)])[:-1].astype(np.int32)
-    for tree, start in zip(trees, starts, strict=True):
-        tree["left"], tree["right"] = tree["left"] + start, tree["right"] + start
-    table = {key: np.concatenate([tree[key] for tree in trees]) for key in trees[0]}
-    table["feature"] = table["feature"].astype(np.int16)
-    return {**table, "roots": starts, "offset": np.array(offset), "rounded": np.array(rounded)}

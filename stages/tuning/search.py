@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import cast
+from pathlib import Path
+from typing import Literal, cast
 
 import optuna
 from optuna.study import StudyDirection
@@ -15,9 +16,16 @@ from stages.tuning.space import Space, Values, covers, distribution, rounded
 BATCH = 4  # trials drawn at a time; fixed, so that the number of jobs changes no result
 
 
+def open_study(path: Path, name: str, direction: Literal["minimize", "maximize"]) -> optuna.Study:
+    """The study of this name in an SQLite file, with the trials that it has already."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return optuna.create_study(storage=f"sqlite:///{path}", study_name=name, direction=direction, load_if_exists=True)
+
+
 def draw(history: list[FrozenTrial], space: Space, seed: int, direction: StudyDirection) -> list[Values]:
-    """The next batch, a function of what was tried before: tree-structured Parzen estimators (Bergstra et al., NeurIPS
-    2011), to which trials of the same batch count as bad, so that they keep apart.
+    """The next batch, a function of the trials before: tree-structured Parzen estimators (Bergstra et al., NeurIPS
+    2011), for which trials of the same batch count as bad, so that they differ.
     """
     sampler = optuna.samplers.TPESampler(seed=seed + len(history), constant_liar=True)
     study = optuna.create_study(direction=direction, sampler=sampler)
@@ -27,14 +35,14 @@ def draw(history: list[FrozenTrial], space: Space, seed: int, direction: StudyDi
     return [{key: rounded(values[key], part) for key, part in space.items()} for values in drawn]
 
 
-def as_trial(values: Values, score: float, space: Space, *, stood: bool) -> FrozenTrial:
-    """A trial as Optuna keeps it. What stood in params.yaml may lie outside the space: from that it learns nothing."""
+def as_trial(values: Values, score: float, space: Space, *, is_start: bool) -> FrozenTrial:
+    """A trial as Optuna stores it. The values of params.yaml may be outside the space: those parts are not learned from."""
     inside = {key: value for key, value in values.items() if covers(space[key], value)}
     return create_trial(
         params=inside,
         distributions={key: distribution(space[key]) for key in inside},
         value=score,
-        user_attrs={"values": values, "stood": stood},
+        user_attrs={"values": values, "start": is_start},
     )
 
 
@@ -52,20 +60,20 @@ def search(
     with tqdm(total=trials, initial=len(study.trials), desc="trials", unit="trial", disable=None) as bar:
         while True:
             done = study.trials
-            stands = all(trial.user_attrs["values"] != start for trial in done)
-            if not stands and len(done) >= trials:
+            starts = all(trial.user_attrs["values"] != start for trial in done)
+            if not starts and len(done) >= trials:
                 return done
-            drawn = [trial for trial in done if not trial.user_attrs["stood"]]
+            drawn = [trial for trial in done if not trial.user_attrs["start"]]
             begun = len(drawn) % BATCH
             before = done[: drawn[-begun].number] if begun else done
-            batch = [start] if stands else draw(before, space, seed, study.direction)[begun:][: trials - len(done)]
+            batch = [start] if starts else draw(before, space, seed, study.direction)[begun:][: trials - len(done)]
             for values, found in zip(batch, score(batch), strict=True):
-                study.add_trial(as_trial(values, found, space, stood=stands))
+                study.add_trial(as_trial(values, found, space, is_start=starts))
                 bar.update()
 
 
 def score_of(trial: FrozenTrial) -> float:
-    """The score of a trial; it has one, as only finished ones are kept."""
+    """The score of a trial; it has one, as only finished ones are stored."""
     return cast(float, trial.value)
 
 

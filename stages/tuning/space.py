@@ -8,15 +8,25 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from ruamel.yaml.comments import CommentedMap
 
+from stages.core.cli import UserError
 from stages.core.yaml_edit import edited
 from stages.modeling.families import ESTIMATORS
 from stages.modeling.settings import Train
-from stages.tuning.settings import Choice, Range
+from stages.tuning.settings import Choice, Range, Tune
 
 Values = dict[str, Any]
 Space = dict[str, Range | Choice]
 
 DIGITS = 4  # significant ones of a drawn number, so that what is written down is what was scored
+
+
+def choose_space(name: str, train: Train, spaces: Tune, model: str | None) -> tuple[str, Space]:
+    """The estimator that was asked for, else that of `train.model`, and its space; UserError if it has none."""
+    estimator = model or train.model
+    if estimator not in spaces.root:
+        known = ", ".join(spaces.root) or "none yet"
+        raise UserError(f"params.yaml has no {name}.tune.{estimator}: add it, or name one that exists with --model: {known}")
+    return estimator, spaces.root[estimator]
 
 
 def path_of(key: str, estimator: str) -> tuple[str, ...]:
@@ -25,7 +35,7 @@ def path_of(key: str, estimator: str) -> tuple[str, ...]:
     return parts if parts[0] in ESTIMATORS else (estimator, *parts)
 
 
-def standing(train: Train, estimator: str, space: Space) -> Values:
+def current_values(train: Train, estimator: str, space: Space) -> Values:
     """The values that params.yaml has for keys of the space."""
     values = {}
     for key in space:
@@ -41,7 +51,7 @@ def with_values(train: Train, estimator: str, values: Values) -> Train:
     """The settings of a training with these values."""
     estimators = deepcopy(train.estimators)
     for key, value in values.items():
-        put(estimators, path_of(key, estimator), value)
+        set_value(estimators, path_of(key, estimator), value)
     return train.model_copy(update={"estimators": estimators})
 
 
@@ -50,19 +60,19 @@ def rewritten(text: str, name: str, estimator: str, values: Values) -> str:
 
     def change(document: Any) -> None:
         for key, value in reversed(values.items()):
-            put(document[name]["train"], path_of(key, estimator), value)
+            set_value(document[name]["train"], path_of(key, estimator), value)
 
     return edited(text, change)
 
 
-def put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Set a value in nested mappings. In a file a new key comes first: behind the last one may stand a comment on what
-    follows.
+def set_value(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Set a value in nested mappings. In a file a new key comes first: the last one may be followed by a comment on
+    what comes next.
     """
     name, *rest = path
     if rest:
         inner = tree[name] if isinstance(tree.get(name), dict) else type(tree)()
-        put(inner, tuple(rest), value)
+        set_value(inner, tuple(rest), value)
         value = inner
     if name not in tree and isinstance(tree, CommentedMap):
         tree.insert(0, name, value)
@@ -87,7 +97,7 @@ def rounded(value: Any, part: Range | Choice) -> Any:
 
 
 def covers(part: Range | Choice, value: Any) -> bool:
-    """Whether a value of params.yaml lies in the space."""
+    """Whether a value of params.yaml is in the space."""
     if isinstance(part, Choice):
         return value in part.choices
     whole = isinstance(part.low, int) and isinstance(part.high, int)

@@ -23,16 +23,16 @@ from scipy.stats import ks_2samp
 from stages.core.files import Paths
 from stages.core.params import load_block
 from stages.core.schema import coerce
-from stages.drift import check
-from stages.ingest import sift
+from stages.intake.sift import sift
 from stages.modeling.metrics import fold_scores
+from stages.modeling.scoring import load_scorer
 from stages.monitoring.batch import Batch, checked_columns, gather
-from stages.monitoring.quality import is_measured
+from stages.monitoring.check import check_batch
+from stages.monitoring.columns import is_measured
 from stages.monitoring.reference import Live, load_live
 from stages.monitoring.settings import Drift
 from stages.projects._base import Project, project_names
 from stages.runtime.metric_names import HIGHER_IS_BETTER
-from stages.score import load_scorer
 
 UNITS = (1.609, 1 / 1.609, 10.764, 1 / 10.764, 2.54, 1 / 2.54, 1000, 0.001)
 CONCEPT = ("concept, all rows part of the way", "concept, part of the rows all the way")
@@ -80,7 +80,7 @@ def moved(frame: pd.DataFrame, live: Live, number: int, rng: np.random.Generator
 
 
 def unlinked(frame: pd.DataFrame, live: Live, rng: np.random.Generator) -> pd.DataFrame:
-    """A column that hangs together with others dealt out anew among the rows that have it."""
+    """A column that depends on others shuffled among the rows that have it."""
     column = DEPENDENT.get(live.project.name, measured(live)[0].name)
     there = np.flatnonzero(frame[column].notna())
     values = frame[column].to_numpy(copy=True)
@@ -194,7 +194,7 @@ def judge(name: str, scenario: str, labels: bool, rows: int, number: int, slow: 
     frame = frame if labels else frame.drop(columns=live.project.target)
     start = time.perf_counter()
     batch = gather("bench", [frame], live.project, live.reference, settings.sample, 0)
-    report = check(live, batch, scorer(coerce(batch.frame, live.project.columns)[0]), settings, 0.02, seed=0)
+    report = check_batch(live, batch, scorer(coerce(batch.frame, live.project.columns)[0]), settings, 0.02, seed=0)
     seconds = time.perf_counter() - start
     found = {"verdict": report["verdict"], "evidence": report["evidence"], "seconds": seconds, "number": number}
     found["changed"] = [f"{e['column']} {t['test']}" for e in report["columns"] for t in e["tests"] if t["drifted"]]

@@ -24,15 +24,17 @@ os.environ["OMP_NUM_THREADS"] = "1"  # read when scikit-learn is imported
 import numpy as np
 import pandas as pd
 
-from stages.core.params import load_seed, read_params
-from stages.evaluate import score
+from stages.core.params import load_block, load_seed
+from stages.evaluation.scores import score
+from stages.evaluation.settings import Evaluate
+from stages.intake.settings import Prepare
+from stages.intake.split import draw_keys, split_rows
 from stages.modeling.metrics import bootstrap
 from stages.modeling.pipeline import RowFeatures, build_model, predict_scores
 from stages.modeling.settings import Train
-from stages.prepare import draw_keys, split_rows
 from stages.projects._base import Project, load_project
-from stages.promotion.gate import compare
-from stages.review.workspace import Params
+from stages.promotion.gate import compare_models
+from stages.promotion.settings import Promote
 from tests.samples import records
 
 CASES = {  # the estimator whose seed varies, a simpler one, and data sets: the more, the fewer test rows each has
@@ -56,10 +58,12 @@ class Found(NamedTuple):
     rows: int
 
 
-def split(project: Project, params: Params, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def split(project: Project, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training and test rows of a fresh data set, of the sizes that the pipeline makes."""
     frame = project.clean(records(project, project.simulated_rows, seed)).reset_index(drop=True)
-    test = split_rows(frame, draw_keys(frame["source"], seed), params.prepare.test_size, project)
+    test = split_rows(
+        frame, draw_keys(frame["source"], seed), load_block(project.name, "prepare", Prepare).test_size, project
+    )
     return frame[~test], frame[test]
 
 
@@ -69,29 +73,29 @@ def seeded(train: Train, estimator: str, seed: int) -> Train:
     return train.model_copy(update={"estimators": train.estimators | {estimator: settings}})
 
 
-def measure(project: Project, params: Params, train: Train, estimator: str, rows: tuple[Any, ...]) -> Measured:
+def measure(project: Project, train: Train, estimator: str, rows: tuple[Any, ...]) -> Measured:
     """The primary metric of a model fitted on these rows, and its values over the resamples of the test rows."""
     features, target, test, actual = rows
     model = build_model(project, estimator, train, load_seed()).fit(features, target)
     scores = predict_scores(model, test, project)
     metrics = partial(score, project, MANIFEST, actual, scores)
-    point, draws = bootstrap(metrics, len(test), params.evaluate.resamples, load_seed())
+    point, draws = bootstrap(metrics, len(test), load_block(project.name, "evaluate", Evaluate).resamples, load_seed())
     return point[project.primary_metric], draws[project.primary_metric]
 
 
 def judge(name: str, seed: int) -> Found:
     """All comparisons on one data set."""
-    project, params = load_project(name), Params.model_validate(read_params()[name])
+    project, train, promote = load_project(name), load_block(name, "train", Train), load_block(name, "promote", Promote)
     rows: tuple[Any, ...] = ()
-    for side in split(project, params, seed):
+    for side in split(project, seed):
         rows += (RowFeatures(name).transform(side), side[project.target].to_numpy())
     varied, simple, _ = CASES[name]
-    models = [measure(project, params, seeded(params.train, varied, number), varied, rows) for number in range(SEEDS)]
-    simpler = measure(project, params, params.train, simple, rows)
+    models = [measure(project, seeded(train, varied, number), varied, rows) for number in range(SEEDS)]
+    simpler = measure(project, train, simple, rows)
 
     def better(challenger: Measured, champion: Measured) -> bool:
-        verdict = compare(project.primary_metric, (challenger, champion), params.promote, len(rows[3])).verdict
-        return verdict == "better"
+        compared = compare_models(project.primary_metric, (challenger, champion), promote, len(rows[3]))
+        return compared.verdict == "better"
 
     luck = [better(*pair) for pair in permutations(models, 2)]
     progress = [better(model, simpler) for model in models]

@@ -25,11 +25,11 @@ from ruamel.yaml import YAML
 
 from stages.core.files import Paths
 from stages.core.schema import coerce
-from stages.ingest import sift
+from stages.intake.sift import sift
 from stages.modeling.metrics import fold_scores
+from stages.modeling.scoring import load_scorer
 from stages.monitoring.batch import checked_columns
 from stages.projects._base import load_project
-from stages.score import load_scorer
 
 NAME = "realestate"
 MODEL = Paths(NAME).model

@@ -122,7 +122,7 @@ def accessible(page: Page) -> None:
 def accessible_in_both_themes(page: Page) -> None:
     """It is so in the light and in the dark."""
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         page.wait_for_timeout(300)  # the charts are drawn again
         accessible(page)
 

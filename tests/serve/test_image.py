@@ -147,6 +147,7 @@ def holds_only_what_it_needs(container: Container) -> None:
     assert {"sklearn", "pandas", "dvc", "evidently", "shap", "plotly", "pip", "setuptools"}.isdisjoint(modules)
     files = container.shell("find /app -type f -printf '%P\\n'").split()
     assert {"dvc.lock", "serve/app.py", "stages/projects/_base.py"} <= set(files)
+    assert {Path(file).parts[1] for file in files if file.startswith("stages/")} == {"__init__.py", "projects", "runtime"}
     assert {Path(file).parts[0] for file in files} == {"dvc.lock", "models", "reports", "serve", "stages"}
     assert not [file for file in files if file.endswith((".joblib", ".parquet", ".pyc", ".sh"))]
     assert container.shell("ls -A /etc/xdg/pip") == ""

@@ -8,14 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from stages.promotion import registry
-from tests.clones import make_clone
+from stages.promotion.git import git
+from tests.clones import copy_pipeline, make_clone
 from tests.shared import shared, shared_base
 from tests.stages import answers as prepared
 from tests.stages import registered
 
 ELSEWHERE = ("GITHUB_ACTOR", "VERITABLE_SERVER", "VERITABLE_ADMIN_TOKEN", "VERITABLE_API_KEY")
 COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")  # the code of a copy is not what is measured
+
+
+def copy_dag(folder: Path) -> None:
+    """Write the dvc.yaml of the toys, which commands check before they run."""
+    copy_pipeline(folder / "pipeline")
+    shutil.move(folder / "pipeline" / "dvc.yaml", folder / "dvc.yaml")
+    shutil.rmtree(folder / "pipeline")
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +61,7 @@ def repository(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 @pytest.fixture
 def revisions(repository: Path) -> tuple[str, str]:
     """The first and the second commit that has a model."""
-    second, first = registry.git("rev-list", "--max-count=2", "HEAD").split()
+    second, first = git("rev-list", "--max-count=2", "HEAD").split()
     return first, second
 
 

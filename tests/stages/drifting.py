@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from stages.core.schema import coerce
-from stages.drift import check
 from stages.monitoring.batch import Batch, gather, one_of_each
+from stages.monitoring.check import check_batch
 from stages.monitoring.reference import Live
 from stages.monitoring.settings import Drift
 from stages.projects._base import Project
+from stages.runtime.population import summarise
 from tests.samples import raw_rows, records
 from tests.toys import module, toy
 
@@ -36,11 +37,11 @@ def live(name: str = "toy", rows: int = 1_500) -> Live:
     scores = truth(project, train)
     return Live(
         project=project,
-        manifest={"threshold": 0.5, "interval": {"radius": 0.4, "scale": "log"}},
+        manifest={"params": {"seed": 0}, "threshold": 0.5, "interval": {"radius": 0.4, "scale": "log"}},
         reference=reference.reset_index(drop=True),
         scores=scores[reference.index],
         out_of_fold=pd.DataFrame({"target": train[project.target], "score": scores}),
-        performance={"value": 0.9, "low": 0.8, "high": 1.0},
+        population=summarise(coerce(train, project.columns)[0], project.columns, scores),
         importance=[column.name for column in project.columns],
         version="v1.0.0",
         hash="c0ffee",
@@ -62,4 +63,4 @@ def report(frame: pd.DataFrame, name: str = "toy", **drift: Any) -> dict[str, An
     """The report on a batch of raw rows."""
     model = live(name)
     batch = gathered(model, frame)
-    return check(model, batch, truth(model.project, batch.frame), Drift.model_validate(drift), 0.02, seed=0)
+    return check_batch(model, batch, truth(model.project, batch.frame), Drift.model_validate(drift), 0.02, seed=0)

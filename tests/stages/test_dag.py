@@ -41,15 +41,17 @@ def outputs(name: str, stage: str) -> set[str]:
 
 
 def imports_of(path: str) -> set[str]:
-    """The modules of this repository that a module imports, at its top or inside a function."""
+    """The modules of this repository that a module imports, at its top or inside a function, and the packages of those."""
     names: set[str] = set()
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    files = {f"{name.replace('.', '/')}.py" for name in names if name.startswith("stages.")}
-    return {file for file in files if (ROOT / file).exists()}
+    places = [Path(*name.split(".")) for name in names if name.startswith("stages")]
+    packages = {folder / "__init__" for place in places for folder in (place, *place.parents)}
+    files = {f"{place}.py" for place in {*places, *packages}}
+    return {file for file in files if (ROOT / file).exists() and (ROOT / file).stat().st_size}
 
 
 def closure(*paths: str) -> set[str]:
@@ -121,16 +123,56 @@ def test_an_experiment_with_another_model_runs_only_what_comes_after_it(clone: P
     assert "logistic_regression" in run(clone, "dvc", "exp", "show", "--csv")
 
 
-def test_a_changed_line_in_a_module_outdates_exactly_the_stages_that_import_it(clone: Path) -> None:
-    uses = {stage: closure(f"stages/{stage}.py", "tests/projects/toy.py") for stage in STAGES}
-    for module in ("core/schema", "intake/sources", "modeling/metrics", "evaluation/curves", "explanation/card"):
+def outdated(clone: Path) -> set[str]:
+    """The stages of the toy project whose code or params differ from those they ran with."""
+    status = json.loads(run(clone, "dvc", "status", "--json", *TARGETS))
+    return {name.removesuffix("@toy") for name in status}
+
+
+def test_a_changed_line_in_a_module_outdates_the_stages_that_list_it_or_its_folder(clone: Path) -> None:
+    for module, stages in {
+        "core/schema": set(STAGES),
+        "intake/sources": {"ingest", "prepare"},
+        "modeling/metrics": {"train", "export", "evaluate", "explain"},
+        "exporting/trees": {"export"},
+        "evaluation/curves": {"evaluate"},
+        "explanation/card": {"explain"},
+        "runtime/population": {"train", "export"},
+        "runtime/scorer": {"export"},
+        "export": {"export"},
+    }.items():
         path = clone / "stages" / f"{module}.py"
         source = path.read_text()
         path.write_text(source + "CHANGED = 1\n")
-        status = json.loads(run(clone, "dvc", "status", "--json", *TARGETS))
+        assert outdated(clone) == stages, module
         path.write_text(source)
-        outdated = {name.removesuffix("@toy") for name, found in status.items() if f"stages/{module}.py" in str(found)}
-        assert outdated == {stage for stage in STAGES if f"stages/{module}.py" in uses[stage]}, module
+
+
+def test_prose_caches_and_what_only_commands_outside_the_dag_read_outdate_no_stage(clone: Path) -> None:
+    defaults = {
+        "promotion": "coverage_tolerance: Share = 0.06",
+        "monitoring": "gaps: Share = 0.04",
+        "tuning": "log: bool = True",
+    }
+    for owner, default in defaults.items():
+        path = clone / "stages" / owner / "settings.py"
+        changed, count = re.subn(rf"(?<= ){default.partition(' = ')[0]} = .*", default, path.read_text())
+        assert count == 1, owner
+        path.write_text(changed)
+    params = YAML(typ="safe").load((clone / "params.yaml").read_text())
+    params["toy"] |= {"promote": {"floors": {"roc_auc": 0.1}}, "drift": {"max_gaps": 0.3}}
+    params["toy"]["tune"] = {"hist_gradient_boosting": {"max_iter": {"low": 5, "high": 9}}}
+    with (clone / "params.yaml").open("w") as file:
+        YAML(typ="safe").dump(params, file)
+    for place in (clone / "stages", clone / "stages" / "core", clone / "stages" / "modeling"):
+        (place / "README.md").write_text("Prose.\n")
+        (place / "__pycache__").mkdir(exist_ok=True)
+        (place / "__pycache__" / "new.cpython-311.pyc").write_bytes(b"cache")
+    assert outdated(clone) == set()
+    params["toy"]["evaluate"]["resamples"] = 200
+    with (clone / "params.yaml").open("w") as file:
+        YAML(typ="safe").dump(params, file)
+    assert outdated(clone) == {"evaluate"}
 
 
 def test_another_hash_seed_gives_the_same_bytes(clone: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from stages import deploy
 from stages.core.cli import UserError
 from stages.core.files import read_json, write_json
-from stages.promotion import ledger, registry
-from stages.promotion.registry import git
+from stages.promotion import checkout, installation, ledger, tags
+from stages.promotion.git import git, head
 from stages.runtime.identity import md5, outputs
 from tests.clones import run
 from tests.stages.answers import Answers
@@ -24,7 +24,7 @@ RELOAD = "POST /v1/toy/reload"
 
 @pytest.fixture(autouse=True)
 def registered(revisions: tuple[str, str]) -> None:
-    """Three versions. FOREIGN was made by other code than is checked out, FIRST is in prod, SECOND lies in the workspace."""
+    """Three versions. FOREIGN was made by other code than is checked out, FIRST is in prod, SECOND is in the workspace."""
     manifest, lock = MODEL / "manifest.json", Path("dvc.lock")
     before = md5(manifest)
     write_json(manifest, read_json(manifest) | {"rows": 7})
@@ -33,9 +33,9 @@ def registered(revisions: tuple[str, str]) -> None:
     shutil.copy(manifest, cached)
     lock.write_text(lock.read_text().replace(before, md5(manifest)))
     git("commit", "--quiet", "--all", "--message", "Another model by the same code")
-    for revision, version in zip((*revisions, registry.head()), (FOREIGN, FIRST, SECOND), strict=True):
-        registry.register("toy", revision, version, f"It is {version}.")
-    registry.assign("toy", FIRST, "prod", "It is good.")
+    for revision, version in zip((*revisions, head()), (FOREIGN, FIRST, SECOND), strict=True):
+        tags.register("toy", revision, version, f"It is {version}.")
+    tags.assign("toy", FIRST, "prod", "It is good.")
 
 
 def deploy_toy(**arguments: Any) -> None:
@@ -43,12 +43,12 @@ def deploy_toy(**arguments: Any) -> None:
 
 
 def hash_of(version: str) -> str:
-    return registry.model_hash_at("toy", registry.find("toy", version).revision)
+    return checkout.model_hash_at("toy", tags.find("toy", version).revision)
 
 
 def assert_deployed(version: str) -> None:
-    """Exactly the files of a version lie in models/ and reports/, and nothing is left beside them."""
-    files = registry.files_at("toy", registry.find("toy", version).revision)
+    """Exactly the files of a version are in models/ and reports/, and nothing is left beside them."""
+    files = checkout.files_at("toy", tags.find("toy", version).revision)
     assert {path: md5(Path(path)) for path in files} == files
     assert {path.name for path in MODEL.iterdir()} == {Path(path).name for path in files if path.startswith("models/")} | {
         "deployment.json"
@@ -71,8 +71,8 @@ def test_the_version_in_prod_takes_the_place_of_the_model_in_the_workspace(capsy
     assert hash_of(FIRST) != hash_of(SECOND)
     deploy_toy()
     assert_deployed(FIRST)
-    found = registry.find("toy", FIRST)
-    recorded = outputs(registry.lock_at(found.revision))
+    found = tags.find("toy", FIRST)
+    recorded = outputs(checkout.lock_at(found.revision))
     assert read_json(MODEL / "deployment.json") == {
         "version": FIRST,
         "stage": "prod",
@@ -82,7 +82,7 @@ def test_the_version_in_prod_takes_the_place_of_the_model_in_the_workspace(capsy
     }
     assert (REPORTS / "metrics.json").read_bytes() == metrics, "it is in Git, not in DVC's cache"
     assert MODEL.stat().st_mode & 0o777 == 0o755, "a server of another user must be able to read it"
-    assert f"v1.0.0 ({hash_of(FIRST)[:12]}) now lies in models/toy" in capsys.readouterr().out
+    assert f"v1.0.0 ({hash_of(FIRST)[:12]}) is now in models/toy" in capsys.readouterr().out
 
 
 def test_a_deployment_is_noted_in_the_ledger_and_committed_alone() -> None:
@@ -96,7 +96,7 @@ def test_a_deployment_is_noted_in_the_ledger_and_committed_alone() -> None:
         "reason": "It was tried long enough.",
         "version": FIRST,
         "stage": "prod",
-        "revision": registry.find("toy", FIRST).revision,
+        "revision": tags.find("toy", FIRST).revision,
         "hash": hash_of(FIRST),
         "previous": {"version": None, "hash": hash_of(SECOND)},
     }
@@ -107,16 +107,16 @@ def test_a_deployment_is_noted_in_the_ledger_and_committed_alone() -> None:
 
 def test_deploying_what_is_there_says_so_and_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     deploy_toy()
-    before, head, tags = snapshot(), registry.head(), git("tag")
-    shutil.rmtree(".dvc/cache")  # what lies there need not be fetched
+    before, commit, tags = snapshot(), head(), git("tag")
+    shutil.rmtree(".dvc/cache")  # what is there need not be fetched
     deploy_toy()
     deploy_toy(version=FIRST)
-    assert (snapshot(), registry.head(), git("tag")) == (before, head, tags)
-    assert capsys.readouterr().out.count("lay already in models/toy") == 2
+    assert (snapshot(), head(), git("tag")) == (before, commit, tags)
+    assert capsys.readouterr().out.count("was already in models/toy") == 2
 
 
 def test_a_model_promoted_from_this_workspace_is_only_marked() -> None:
-    registry.assign("toy", SECOND, "prod", "It is better.")
+    tags.assign("toy", SECOND, "prod", "It is better.")
     deploy_toy()
     deploy_toy()
     assert_deployed(SECOND)
@@ -126,24 +126,24 @@ def test_a_model_promoted_from_this_workspace_is_only_marked() -> None:
 
 def test_a_rollback_gives_prod_back_to_the_older_version_and_is_in_the_ledger() -> None:
     deploy_toy()
-    registry.assign("toy", SECOND, "prod", "It is better.")
+    tags.assign("toy", SECOND, "prod", "It is better.")
     deploy_toy()
-    deploy_toy(version=FIRST, reason="The second is wrong about Fridays.")
-    assert registry.in_stage("toy") == registry.find("toy", FIRST)
+    deploy_toy(version=FIRST, reason="The second is wrong about light parcels.")
+    assert tags.in_stage("toy") == tags.find("toy", FIRST)
     assert_deployed(FIRST)
-    assert git("for-each-ref", "--format=%(contents)", "refs/tags/toy#prod#3") == "The second is wrong about Fridays."
+    assert git("for-each-ref", "--format=%(contents)", "refs/tags/toy#prod#3") == "The second is wrong about light parcels."
     entry = deployments()[-1]
-    assert (entry["version"], entry["reason"]) == (FIRST, "The second is wrong about Fridays.")
+    assert (entry["version"], entry["reason"]) == (FIRST, "The second is wrong about light parcels.")
     assert entry["previous"] == {"version": SECOND, "hash": hash_of(SECOND)}
     assert [each["version"] for each in deployments()] == [FIRST, SECOND, FIRST]
 
 
-def test_a_stage_that_moves_back_to_what_lies_there_is_in_the_ledger() -> None:
+def test_a_stage_that_moves_back_to_the_installed_model_is_in_the_ledger() -> None:
     deploy_toy()
-    registry.assign("toy", SECOND, "prod", "It is better.")
+    tags.assign("toy", SECOND, "prod", "It is better.")
     before = snapshot()
     deploy_toy(version=FIRST)
-    assert registry.in_stage("toy") == registry.find("toy", FIRST)
+    assert tags.in_stage("toy") == tags.find("toy", FIRST)
     assert [entry["reason"] for entry in deployments()] == ["v1.0.0 holds prod.", "v1.0.0 was asked for."]
     assert {path for path, time in snapshot().items() if before.get(path) != time} <= {
         "reports/toy", "reports/toy/ledger.jsonl",
@@ -151,10 +151,10 @@ def test_a_stage_that_moves_back_to_what_lies_there_is_in_the_ledger() -> None:
 
 
 def test_another_stage_is_deployed_by_its_name() -> None:
-    registry.assign("toy", SECOND, "staging", "To try it.")
+    tags.assign("toy", SECOND, "staging", "To try it.")
     deploy_toy(stage="staging")
     assert_deployed(SECOND)
-    assert registry.in_stage("toy") == registry.find("toy", FIRST)
+    assert tags.in_stage("toy") == tags.find("toy", FIRST)
     assert deployments()[-1]["stage"] == "staging"
 
 
@@ -170,7 +170,7 @@ def test_a_model_trained_since_and_a_broken_record_are_replaced() -> None:
     (REPORTS / "card.md").unlink()
     deploy_toy()
     assert_deployed(FIRST)
-    assert len(deployments()) == 2, "only the first two times another model lay there"
+    assert len(deployments()) == 2, "only the first two times another model was there"
 
 
 def test_without_a_version_to_deploy_nothing_is_touched() -> None:
@@ -184,14 +184,14 @@ def test_without_a_version_to_deploy_nothing_is_touched() -> None:
 
 def test_a_version_whose_files_are_lost_moves_neither_model_nor_stage() -> None:
     deploy_toy()
-    files = registry.files_at("toy", registry.find("toy", SECOND).revision)
+    files = checkout.files_at("toy", tags.find("toy", SECOND).revision)
     digest = files["models/toy/manifest.json"]
     Path(".dvc/cache/files/md5", digest[:2], digest[2:]).unlink()
-    before, head = snapshot(), registry.head()
-    with pytest.raises(UserError, match=r"models/toy/manifest.json with MD5 .* is to be had nowhere"):
+    before, commit = snapshot(), head()
+    with pytest.raises(UserError, match=r"models/toy/manifest.json with MD5 .* was not found"):
         deploy_toy(version=SECOND)
-    assert registry.in_stage("toy") == registry.find("toy", FIRST)
-    assert (snapshot(), registry.head()) == (before, head)
+    assert tags.in_stage("toy") == tags.find("toy", FIRST)
+    assert (snapshot(), head()) == (before, commit)
     assert_deployed(FIRST)
 
 
@@ -206,7 +206,7 @@ def test_a_version_that_the_code_here_would_score_otherwise_moves_neither_model_
     with pytest.raises(UserError, match=r"does not work with .*: `python -m stages.score` failed .*: KeyError: 'weekday'\."):
         deploy_toy(version=FOREIGN)
     assert_deployed(FIRST)
-    assert registry.in_stage("toy") == registry.find("toy", FIRST)
+    assert tags.in_stage("toy") == tags.find("toy", FIRST)
     git("checkout", "--quiet", "toy@v0.9.0", "--", "stages")
     deploy_toy(version=FOREIGN)
     assert_deployed(FOREIGN)
@@ -226,7 +226,7 @@ def interrupt(patch: pytest.MonkeyPatch, at: int, stop: Callable[[], None]) -> N
 
     for place, name in (
         (Path, "rename"), (Path, "replace"), (shutil, "rmtree"),
-        (registry, "assign"), (ledger, "append"), (ledger, "commit"),
+        (tags, "assign"), (ledger, "append"), (ledger, "commit"),
     ):  # fmt: skip
         patch.setattr(place, name, counted(getattr(place, name)))
 
@@ -246,7 +246,7 @@ def in_child(work: Callable[[], None]) -> int:
 def test_a_deployment_that_is_interrupted_anywhere_ends_right_when_it_is_started_again(
     killed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deploy, "check_code", lambda fetched, wanted: None)  # it takes longest and changes nothing
+    monkeypatch.setattr(installation, "check_code", lambda fetched, wanted: None)  # it takes longest and changes nothing
 
     def stop() -> None:
         if killed:
@@ -269,7 +269,7 @@ def test_a_deployment_that_is_interrupted_anywhere_ends_right_when_it_is_started
         assert not MODEL.exists() or len(list(MODEL.iterdir())) == files
         deploy_toy(version=target)
         assert_deployed(target)
-        assert registry.in_stage("toy") == registry.find("toy", target)
+        assert tags.in_stage("toy") == tags.find("toy", target)
         entry = deployments()[-1]
         assert (entry["version"], entry["hash"]) == (target, hash_of(target))
         assert entry["previous"] == {"version": other, "hash": hash_of(other)}
@@ -287,7 +287,7 @@ def test_branch_and_tags_are_pushed_on_request(tmp_path: Path) -> None:
     assert git("ls-remote", "origin") == ""
     deploy_toy(push=True)
     there = git("ls-remote", "origin")
-    assert registry.head() in there
+    assert head() in there
     assert "refs/tags/toy#prod#1" in there
 
 
@@ -330,7 +330,7 @@ def test_the_command_takes_the_server_from_the_environment(
     answers.given[RELOAD] = (200, {"hash": hash_of(SECOND)})
     printed = run(repository, "python", "-m", "stages.deploy", "toy", "--version", SECOND, "--reason", "It is better.")
     assert printed.splitlines() == [
-        f"toy: v1.1.0 ({hash_of(SECOND)[:12]}) now lies in models/toy",
+        f"toy: v1.1.0 ({hash_of(SECOND)[:12]}) is now in models/toy",
         f"toy: {answers.url} serves it",
     ]
     assert deployments()[-1]["reason"] == "It is better."

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from stages.core.cli import UserError
-from stages.ingest import main, sift
+from stages.ingest import main
 from stages.intake.sources import read_source
-from stages.projects._base import columns_of, load_project
+from stages.projects._base import load_project
 from tests.samples import raw_rows, write_params
 from tests.toys import PYTHONPATH, toy
 
@@ -107,11 +107,3 @@ def test_the_report_says_what_was_read_from_where_and_what_was_left_out(workspac
     assert simulation["sha256"] is None
     ingest(workspace, "batch.csv")
     assert json.loads(Path("reports/toy/data.json").read_text())["simulated"] is False
-
-
-def test_no_row_is_lost_or_made_by_sifting() -> None:
-    raw = raw_rows("toy", 200, shift="new_category").set_index(pd.RangeIndex(1000, 1200))
-    accepted, rejected, counts = sift(raw, columns_of(load_project("toy").record))
-    assert sorted([*accepted.index, *rejected.index]) == list(raw.index)
-    assert len(rejected) == sum(counts.values()) == (raw["carrier"] == "Dog").sum() > 0
-    assert accepted["distance"].equals(raw.loc[accepted.index, "distance"])

@@ -14,9 +14,10 @@ from ruamel.yaml import YAML
 
 from stages import promote
 from stages.core.cli import UserError
-from stages.promote import REFUSED, consider
-from stages.promotion import ledger, registry
-from stages.promotion.git import git
+from stages.promote import REFUSED
+from stages.promotion import checkout, ledger, tags
+from stages.promotion.git import git, head
+from stages.promotion.proposal import propose
 from stages.runtime.identity import outputs
 from tests import toys
 from tests.clones import run
@@ -34,8 +35,8 @@ def known(repository: Path) -> Iterator[Path]:
 @pytest.fixture
 def champion(known: Path, revisions: tuple[str, str]) -> str:
     """The first commit's model is v1.0.0 in prod; gives that commit."""
-    registry.register("toy", revisions[0], "v1.0.0", "The first.")
-    registry.assign("toy", "v1.0.0", "prod", "The first.")
+    tags.register("toy", revisions[0], "v1.0.0", "The first.")
+    tags.assign("toy", "v1.0.0", "prod", "The first.")
     return revisions[0]
 
 
@@ -65,7 +66,7 @@ def test_the_first_model_is_promoted_and_a_second_start_finds_nothing_to_decide(
     known: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settle()
-    head = registry.head()
+    commit = head()
     assert promote.main("toy") is None
     printed = capsys.readouterr().out
     assert verdicts(printed) == {
@@ -74,16 +75,16 @@ def test_the_first_model_is_promoted_and_a_second_start_finds_nothing_to_decide(
     }
     (entry,) = ledger.read("toy")
     assert printed.endswith(f"\n\n{entry['reason']}\n")
-    assert entry["reason"].startswith("Accepted as v1.0.0. There is no version in prod to compare with. On 97 test rows")
+    assert entry["reason"].startswith("Accepted as v1.0.0. There is no version in prod to compare with. On 100 test rows")
     assert entry["reason"].endswith("It is the first version.")
     assert (entry["accepted"], entry["version"], entry["stage"]) == (True, "v1.0.0", "prod")
     assert (entry["champion"], entry["comparison"]) == (None, None)
-    assert (entry["challenger"]["revision"], entry["by"]) == (head, "Tess Tester")
-    assert entry["challenger"]["hash"] == registry.model_hash_at("toy", head)
-    assert registry.in_stage("toy") == registry.Version("toy", "v1.0.0", head)
+    assert (entry["challenger"]["revision"], entry["by"]) == (commit, "Tess Tester")
+    assert entry["challenger"]["hash"] == checkout.model_hash_at("toy", commit)
+    assert tags.in_stage("toy") == tags.Version("toy", "v1.0.0", commit)
     assert message_of("toy@v1.0.0") == message_of("toy#prod#1") == entry["reason"]
     assert git("log", "-1", "--format=%s") == "Promote toy v1.0.0"
-    assert git("rev-parse", "HEAD~1") == head
+    assert git("rev-parse", "HEAD~1") == commit
     assert git("show", "--name-only", "--format=", "HEAD") == "reports/toy/ledger.jsonl"
     before = state()
     assert before[2] == ""
@@ -97,25 +98,25 @@ def test_a_model_that_is_good_enough_becomes_the_next_version_with_every_number_
     champion: str, known: Path
 ) -> None:
     settle()
-    head = registry.head()
-    proposal = consider("toy")
+    commit = head()
+    proposal = propose("toy")
     assert promote.main("toy", by="Ann Other") is None
     (entry,) = ledger.read("toy")
     assert (entry["version"], entry["by"]) == ("v1.1.0", "Ann Other")
     assert entry["champion"] == {
         "version": "v1.0.0",
         "revision": champion,
-        "hash": registry.model_hash_at("toy", champion),
+        "hash": checkout.model_hash_at("toy", champion),
     }
     compared = proposal.comparison
     assert compared is not None
     assert entry["comparison"] == compared.__dict__
-    assert (compared.rows, compared.left_out) == (97, 0)
+    assert (compared.rows, compared.left_out) == (100, 0)
     assert compared.challenger == pytest.approx(entry["metrics"]["roc_auc"]["value"], abs=1e-9)
     assert f"against {compared.champion:.2f} of v1.0.0 (gain {compared.value:+.2f}, 95 % interval" in entry["reason"]
-    assert "It is a minor version, as of its code and parameters these changed: stages/projects/toy.py." in entry["reason"]
-    assert registry.in_stage("toy") == registry.Version("toy", "v1.1.0", head)
-    assert [version.version for version in registry.versions("toy")] == ["v1.1.0", "v1.0.0"]
+    assert "It is a minor version, as its code or parameters changed: stages/projects/toy.py." in entry["reason"]
+    assert tags.in_stage("toy") == tags.Version("toy", "v1.1.0", commit)
+    assert [version.version for version in tags.versions("toy")] == ["v1.1.0", "v1.0.0"]
 
 
 def test_a_model_that_is_no_better_is_refused_and_trying_again_adds_no_line(
@@ -128,7 +129,7 @@ def test_a_model_that_is_no_better_is_refused_and_trying_again_adds_no_line(
     assert verdicts(printed)["floors"] == verdicts(printed)["comparison"] == "FAIL"
     (entry,) = ledger.read("toy")
     assert (entry["accepted"], entry["version"], entry["stage"]) == (False, None, None)
-    assert entry["reason"].startswith("Refused by the rules floors and comparison. On the same 97 test rows the ROC-AUC is")
+    assert entry["reason"].startswith("Refused by the rules floors and comparison. On the same 100 test rows the ROC-AUC is")
     assert {rule["rule"] for rule in entry["rules"] if rule["passed"] is False} == {"floors", "comparison"}
     assert git("log", "-1", "--format=%s") == "Refuse to promote toy"
     assert git("tag") == tags
@@ -169,8 +170,8 @@ def test_an_interrupted_promotion_is_finished_by_the_next_start(
     champion: str, known: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], broken: str
 ) -> None:
     settle()
-    head = registry.head()
-    module: Any = ledger if broken in ("append", "commit") else registry
+    commit = head()
+    module: Any = ledger if broken in ("append", "commit") else tags
 
     def interrupt(*args: Any) -> None:
         raise KeyboardInterrupt
@@ -187,10 +188,10 @@ def test_an_interrupted_promotion_is_finished_by_the_next_start(
     assert promote.main("toy") is None
     assert ("finished the promotion of v1.1.0" in capsys.readouterr().out) is (broken != "append")
     (entry,) = ledger.read("toy")
-    assert registry.in_stage("toy") == registry.Version("toy", "v1.1.0", head)
+    assert tags.in_stage("toy") == tags.Version("toy", "v1.1.0", commit)
     assert git("tag").split() == ["toy#prod#1", "toy#prod#2", "toy@v1.0.0", "toy@v1.1.0"]
     assert message_of("toy@v1.1.0") == message_of("toy#prod#2") == entry["reason"]
-    assert git("rev-parse", "HEAD~1") == head
+    assert git("rev-parse", "HEAD~1") == commit
     assert git("status", "--porcelain") == ""
 
 
@@ -199,13 +200,13 @@ def test_a_model_that_was_replaced_is_not_promoted_again(
 ) -> None:
     settle()
     promote.main("toy")
-    registry.assign("toy", "v1.0.0", "prod", "v1.1.0 was wrong about Fridays.")
+    tags.assign("toy", "v1.0.0", "prod", "v1.1.0 was wrong about light parcels.")
     before = state()
     capsys.readouterr()
     assert promote.main("toy") is None
     assert capsys.readouterr().out == (
         "toy: this model was promoted as v1.1.0 and replaced: nothing to decide; "
-        "`python -m stages.deploy toy --version v1.1.0` brings it back\n"
+        "`python -m stages.deploy toy --version v1.1.0` deploys it again\n"
     )
     assert state() == before
 
@@ -213,20 +214,20 @@ def test_a_model_that_was_replaced_is_not_promoted_again(
 def test_versions_that_were_withdrawn_from_prod_leave_the_next_to_be_judged_as_the_first(
     known: Path, revisions: tuple[str, str]
 ) -> None:
-    registry.register("toy", revisions[0], "v1.4.2", "Never in prod.")
+    tags.register("toy", revisions[0], "v1.4.2", "Never in prod.")
     settle()
-    proposal = consider("toy")
+    proposal = propose("toy")
     assert (proposal.champion, proposal.comparison, proposal.version) == (None, None, "v2.0.0")
-    assert "none is in prod whose contract it could keep" in proposal.decision.reason
-    registry.register("toy", revisions[1], "v1.5.0", "By hand.")
-    again = consider("toy")
+    assert "no version in prod sets a contract that it could keep" in proposal.decision.reason
+    tags.register("toy", revisions[1], "v1.5.0", "By hand.")
+    again = propose("toy")
     assert (again.version, again.challenger["revision"]) == ("v1.5.0", revisions[1])
     promote.main("toy")
-    assert registry.in_stage("toy") == registry.Version("toy", "v1.5.0", revisions[1])
+    assert tags.in_stage("toy") == tags.Version("toy", "v1.5.0", revisions[1])
 
 
 def change_code(folder: Path) -> None:
-    with (folder / "stages" / "metrics.py").open("a") as file:
+    with (folder / "stages" / "modeling" / "metrics.py").open("a") as file:
         file.write("CHANGED = 1\n")
 
 
@@ -294,7 +295,7 @@ def test_outside_git_nothing_is_promoted(known: Path, monkeypatch: pytest.Monkey
 
 def lose(path: str, revision: str) -> str:
     """Take a commit's file out of the cache; gives its MD5."""
-    digest = outputs(registry.lock_at(revision))[path]
+    digest = outputs(checkout.lock_at(revision))[path]
     Path(".dvc/cache/files/md5", digest[:2], digest[2:]).unlink()
     return digest
 
@@ -302,7 +303,7 @@ def lose(path: str, revision: str) -> str:
 def test_without_the_champions_model_nothing_is_decided(champion: str, known: Path) -> None:
     digest = lose(str(MODEL), champion)
     before = state()
-    with pytest.raises(UserError, match=rf"{MODEL} with MD5 {digest} is to be had nowhere"):
+    with pytest.raises(UserError, match=rf"{MODEL} with MD5 {digest} was not found"):
         promote.main("toy")
     assert state() == before
     assert ledger.read("toy") == []
@@ -310,24 +311,24 @@ def test_without_the_champions_model_nothing_is_decided(champion: str, known: Pa
 
 def test_without_the_champions_training_rows_it_is_compared_and_that_is_said(champion: str, known: Path) -> None:
     lose("data/toy/train.parquet", champion)
-    proposal = consider("toy")
+    proposal = propose("toy")
     assert proposal.comparison is not None
     assert proposal.comparison.left_out is None
-    assert "The rows that v1.0.0 was trained on are not to be had" in proposal.decision.reason
+    assert "The training rows of v1.0.0 are not available" in proposal.decision.reason
 
 
 def test_a_push_takes_branch_and_tags_together_and_can_be_made_up_for(champion: str, known: Path, tmp_path: Path) -> None:
     settle()
     with pytest.raises(UserError, match="`git push` failed"):
         promote.main("toy", push=True)
-    assert registry.in_stage("toy") == registry.find("toy", "v1.1.0")
+    assert tags.in_stage("toy") == tags.find("toy", "v1.1.0")
     run(tmp_path, "git", "init", "--quiet", "--bare", "remote.git")
     git("remote", "add", "origin", str(tmp_path / "remote.git"))
     assert promote.main("toy", push=True) is None
     assert len(ledger.read("toy")) == 1
     remote = {line.split()[1]: line.split()[0] for line in git("ls-remote", "origin").splitlines()}
     branch = git("symbolic-ref", "HEAD")
-    assert remote[branch] == registry.head()
+    assert remote[branch] == head()
     assert {name for name in remote if name.startswith("refs/tags") and not name.endswith("^{}")} == {
         f"refs/tags/{tag}" for tag in git("tag").split()
     }
@@ -337,7 +338,7 @@ def test_an_artifact_that_cannot_be_used_is_refused_with_the_reason(champion: st
     settle()
     (known / "models/toy/scorer.onnx").unlink()
     (known / "models/toy/scorer.onnx").write_bytes(b"")
-    decision = consider("toy").decision
+    decision = propose("toy").decision
     assert decision.accepted is False
     assert decision.reason.startswith(
         "Refused by the rules comparison and artifact. It gives no scores that could be compared"

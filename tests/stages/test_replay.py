@@ -12,8 +12,9 @@ import pytest
 from stages import replay
 from stages.core.cli import UserError
 from stages.core.files import read_json
-from stages.promotion import registry
-from stages.promotion.registry import git
+from stages.promotion import checkout
+from stages.promotion.git import git, head
+from stages.promotion.replay import Output, read_logged
 from stages.runtime.identity import outputs
 from tests.clones import run
 from tests.stages.answers import Answers
@@ -33,7 +34,7 @@ def replay_file(logged: dict[str, Any], *, retrain: bool = False) -> int:
 
 def forget(*folders: str) -> None:
     """Take everything of these folders out of the cache and the workspace."""
-    for path, digest in outputs(registry.lock_at("HEAD~1")).items():
+    for path, digest in outputs(checkout.lock_at("HEAD~1")).items():
         if path.startswith(folders):
             Path(".dvc/cache/files/md5", digest[:2], digest[2:]).unlink()
     for folder in folders:
@@ -44,10 +45,10 @@ def test_what_the_server_predicted_comes_out_bit_for_bit_after_the_code_has_chan
     logged: list[dict[str, Any]], revisions: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert [entry["input"] for entry in logged] == list(ROWS)
-    with registry.checkout("toy", revisions[0]) as folder:
+    with checkout.checkout("toy", revisions[0]) as folder:
         manifest = read_json(folder / "models" / "toy" / "manifest.json")
     for entry in logged:
-        assert entry["revision"] == revisions[0] != registry.head()
+        assert entry["revision"] == revisions[0] != head()
         assert replay_file(entry) == 0
         printed = capsys.readouterr().out
         score = repr(entry["output"]["probability"])
@@ -75,14 +76,14 @@ def test_another_row_gives_another_score(logged: list[dict[str, Any]]) -> None:
 
 
 def test_the_value_of_a_regressor_is_its_prediction() -> None:
-    assert replay.Output.model_validate({"prediction": 12.5, "unit": "USD"}).score == 12.5
-    assert replay.Output.model_validate({"prediction": 1, "probability": 0.75}).score == 0.75
+    assert Output.model_validate({"prediction": 12.5, "unit": "USD"}).score == 12.5
+    assert Output.model_validate({"prediction": 1, "probability": 0.75}).score == 0.75
 
 
 def test_a_model_that_is_not_the_one_of_the_revision_is_refused(logged: list[dict[str, Any]]) -> None:
-    there = registry.model_hash_at("toy", "HEAD")
+    there = checkout.model_hash_at("toy", "HEAD")
     with pytest.raises(UserError, match=f"has the hash {there}, the one that predicted has {logged[0]['hash']}"):
-        replay_file(logged[0] | {"revision": registry.head()})
+        replay_file(logged[0] | {"revision": head()})
 
 
 @pytest.mark.parametrize("revision", ["{}-dirty", "unknown", "", "--output=stolen"])
@@ -101,7 +102,7 @@ def test_a_lost_model_is_trained_again_on_request_and_predicts_the_same(
     logged: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     forget("models/toy/")
-    with pytest.raises(UserError, match=r"models/toy/\S+ with MD5 .* is to be had nowhere"):
+    with pytest.raises(UserError, match=r"models/toy/\S+ with MD5 .* was not found"):
         replay_file(logged[0])
     assert replay_file(logged[0], retrain=True) == 0
     printed = capsys.readouterr().out
@@ -111,7 +112,7 @@ def test_a_lost_model_is_trained_again_on_request_and_predicts_the_same(
     forget("data/toy/")
     assert replay_file(logged[1], retrain=True) == 0
     printed = capsys.readouterr().out
-    assert "is to be had nowhere" in printed
+    assert "was not found" in printed
     assert "stages.ingest toy\npython -m stages.prepare toy\npython -m stages.train toy\n" in printed
     assert printed.endswith("\nidentical\n")
 
@@ -121,8 +122,8 @@ def test_a_model_that_comes_out_other_than_it_was_is_told(logged: list[dict[str,
     git("checkout", "--quiet", "HEAD~1")
     Path("params.yaml").write_text(Path("params.yaml").read_text().replace("seed: 0", "seed: 1"))
     git("commit", "--quiet", "--all", "--message", "Change the seed and forget to train")
-    with pytest.raises(UserError, match=r"made anew, models/toy/.*model.joblib.* came out other than dvc.lock of"):
-        replay_file(logged[0] | {"revision": registry.head()}, retrain=True)
+    with pytest.raises(UserError, match=r"models/toy/.*model.joblib.* came out different from what dvc.lock"):
+        replay_file(logged[0] | {"revision": head()}, retrain=True)
 
 
 def test_the_server_is_asked_for_the_prediction(logged: list[dict[str, Any]], answers: Answers) -> None:
@@ -146,10 +147,10 @@ def test_a_server_that_does_not_tell_is_quoted(answers: Answers, status: int, de
 
 def test_what_is_no_logged_prediction_is_refused(logged: list[dict[str, Any]], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no prediction .*; wrong is hash, output\.prediction$"):
-        replay.read_logged({**logged[0], "output": {}, "hash": None}, "prediction.json")
+        read_logged({**logged[0], "output": {}, "hash": None}, "prediction.json")
     for answer in (["a"], None, "text"):
         with pytest.raises(UserError, match="wrong is all"):
-            replay.read_logged(answer, "prediction.json")
+            read_logged(answer, "prediction.json")
     with pytest.raises(UserError, match=r"nothing\.json cannot be read"):
         replay.main(None, tmp_path / "nothing.json", "", None, False)
 

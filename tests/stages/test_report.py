@@ -14,10 +14,11 @@ from ruamel.yaml import YAML
 from stages import report
 from stages.core.cli import UserError
 from stages.projects._base import load_project
-from stages.promote import Proposal
-from stages.promotion import registry
+from stages.promotion import tags
 from stages.promotion.gate import Comparison, Decision, Rule
-from stages.review.sides import Change, Side, flatten, kinds_of_change, read_side
+from stages.promotion.proposal import Proposal
+from stages.review.changes import Change
+from stages.review.snapshots import Snapshot, flatten, kinds_of_change, read_snapshot
 from stages.review.tables import code, prose
 from stages.review.text import difference, markdown, verdict
 from tests import toys
@@ -38,7 +39,7 @@ def masked(text: str) -> str:
     return re.sub(r"(?<![\w.-])[-+]?\d+([.,]\d+)*(e-\d+)?", "#", text)
 
 
-def side(**changes: Any) -> Side:
+def side(**changes: Any) -> Snapshot:
     """What a revision holds of toy."""
     values: dict[str, Any] = {
         "params": {"base.seed": 0},
@@ -49,7 +50,7 @@ def side(**changes: Any) -> Side:
         "data": {},
         "manifest": {},
     }
-    return Side(**values | changes)
+    return Snapshot(**values | changes)
 
 
 def change(**changes: Any) -> Change:
@@ -97,7 +98,7 @@ def test_the_first_sentence_says_whether_a_difference_is_more_than_noise(compari
 def test_the_first_sentence_says_on_which_rows_two_models_met() -> None:
     assert difference(change()).endswith("on the same 100 test rows, new to both models")
     unknown = change(comparison=gain(0.01, 0.005, 0.02, left_out=None))
-    assert difference(unknown).endswith("on the same 100 test rows, some of which the base's model may know")
+    assert difference(unknown).endswith("on the same 100 test rows, some of which the base's model may have seen")
 
 
 def test_the_first_sentence_tells_projects_that_are_new_not_run_or_only_measured_otherwise() -> None:
@@ -106,9 +107,9 @@ def test_the_first_sentence_tells_projects_that_are_new_not_run_or_only_measured
     assert "| **ROC-AUC** | - | 0.800 (0.700 to 0.900) | - |" in written(new)
     assert "### Parameters" not in written(new)
     assert difference(change(after=side(metrics={}))) == "has no metrics yet"
-    assert difference(change(after=side(), kinds=["code"])) == "keeps its model, byte for byte"
+    assert difference(change(after=side(), kinds=["code"])) == "keeps its model byte for byte"
     assert difference(change(after=side(), kinds=["code", "metrics"])).endswith(
-        "measured otherwise: ROC-AUC 0.800 (0.700 to 0.900)"
+        "but its measured metrics differ: ROC-AUC 0.800 (0.700 to 0.900)"
     )
 
 
@@ -124,7 +125,7 @@ def test_an_amount_is_told_with_its_unit() -> None:
 
 def test_the_gate_is_told_rule_by_rule_or_why_it_has_no_verdict() -> None:
     decision = Decision(False, RULES, "Refused.")
-    champion = registry.Version("toy", "v1.0.0", "c" * 40)
+    champion = tags.Version("toy", "v1.0.0", "c" * 40)
     refused = change(gate=Proposal(decision, champion, None, {}, "v1.1.0", {}))
     assert verdict(refused) == "The gate would refuse it: comparison"
     text = written(refused)
@@ -213,14 +214,14 @@ def test_without_evaluation_the_values_in_git_are_shown_without_intervals(worksp
     folder = workspace / "reports" / "toy"
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps({"toy": {"roc_auc": 0.8}}))
-    (workspace / "params.yaml").write_text("base: {seed: 0}\ntelecom: {train: {folds: 3}}\n")
-    found = read_side(workspace, "toy")
+    (workspace / "params.yaml").write_text("base: {seed: 0}\ntoy: {train: {folds: 3}}\n")
+    found = read_snapshot(workspace, "toy")
     assert found.params == {"base.seed": 0, "toy.train.folds": 3}
     assert found.metrics == {"roc_auc": {"value": 0.8, "low": None, "high": None}}
     text = written(change(before=found))
     assert "| **ROC-AUC** | 0.800 | 0.800 (0.700 to 0.900) | 0.000 |" in text
     assert "It is missing before, as the base's `evaluation.json` is neither in DVC's cache nor on a remote." in text
-    assert read_side(workspace, "toy_plain").params == {}
+    assert read_snapshot(workspace, "toy_plain").params == {}
 
 
 @pytest.fixture
@@ -240,8 +241,8 @@ def change_params(repository: Path, name: str = "toy") -> None:
 
 
 def test_the_report_of_a_change_is_as_the_example_shows(known: Path, revisions: tuple[str, str]) -> None:
-    registry.register("toy", revisions[0], "v1.0.0", "The first.")
-    registry.assign("toy", "v1.0.0", "prod", "The first.")
+    tags.register("toy", revisions[0], "v1.0.0", "The first.")
+    tags.assign("toy", "v1.0.0", "prod", "The first.")
     change_params(known)
     run(known, "dvc", "repro", "explain@toy", "export@toy")
     run(known, "git", "commit", "--quiet", "--all", "--message", "Draw more rows and grow more trees")
@@ -266,8 +267,8 @@ def test_a_base_whose_files_are_gone_is_shown_by_what_git_has(known: Path, revis
     shutil.rmtree(known / ".dvc" / "cache")
     report.main(revisions[0])
     text = (known / "report.md").read_text()
-    assert "whether that is more than noise cannot be told: models/toy/" in text
-    assert "is to be had nowhere" in text
+    assert "whether that is more than noise is unknown: models/toy/" in text
+    assert "was not found" in text
     assert re.search(r"\| \*\*ROC-AUC\*\* \| 0\.\d{3} \| 0\.\d{3} \(0\.\d{3} to 0\.\d{3}\) \| [+-]0\.\d{3} \|", text)
     assert "![toy: Calibration](report/toy-calibration.png)" in text
 
@@ -278,11 +279,9 @@ def test_a_fresh_clone_is_reported_from_what_git_has(known: Path, revisions: tup
     (known / "reports" / "toy" / "evaluation.json").unlink()
     report.main(revisions[0])
     text = (known / "report.md").read_text()
-    assert (
-        "whether that is more than noise cannot be told: data/toy/test.parquet is missing. The gate has no verdict: " in text
-    )
+    assert "whether that is more than noise is unknown: data/toy/test.parquet is missing. The gate has no verdict: " in text
     assert "**Out of date: `ingest@toy`, " in text
-    assert "trained on rows that are not to be had |" in text
+    assert "trained on rows that are not available |" in text
 
 
 def test_a_pipeline_that_dvc_cannot_read_is_said_to_be_broken(known: Path) -> None:
@@ -297,7 +296,7 @@ def test_a_change_that_was_not_run_is_reported_as_out_of_date(known: Path) -> No
     report.main("HEAD")
     text = (known / "report.md").read_text()
     assert "Not committed: `params.yaml`." in text
-    assert "- **toy** keeps its model, byte for byte." in text
+    assert "- **toy** keeps its model byte for byte." in text
     assert "Differs in parameters.\n\n**Out of date: `ingest@toy`, `train@toy`.**" in text
     assert "![" not in text
 

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from ruamel.yaml import YAML
 
 from stages import retrain
 from stages.core.cli import UserError
-from stages.promotion import ledger, registry
-from stages.promotion.registry import git
+from stages.monitoring.retraining import REFUSED
+from stages.promotion import adoption, checkout, ledger, record, tags
+from stages.promotion.git import git
 from tests import toys
 from tests.samples import raw_rows
 
@@ -57,8 +59,8 @@ def live(repository: Path, revisions: tuple[str, str], monkeypatch: pytest.Monke
     document[NAME]["promote"] = {"margin": 0.9, "fairness_margin": 1.0, "max_ece": 0.9, "latency_ms": 500.0}
     YAML(typ="safe").dump(document, Path("params.yaml"))
     git("commit", "--quiet", "--all", "--message", "Lenient rules")
-    registry.register(NAME, revisions[1], "v1.0.0", "The first.")
-    registry.assign(NAME, "v1.0.0", "prod", "The first.")
+    tags.register(NAME, revisions[1], "v1.0.0", "The first.")
+    tags.assign(NAME, "v1.0.0", "prod", "The first.")
     with toys.known(repository / "stages" / "projects"):
         yield repository
 
@@ -76,19 +78,17 @@ def sources() -> list[str]:
     return found
 
 
-def again(*interruptions: str, monkeypatch: pytest.MonkeyPatch, address: str) -> int | None:
-    """Run, interrupted once after each of these functions of the module in turn, until it comes to its end."""
-    for name in interruptions:
+def again(*interruptions: tuple[ModuleType, str], monkeypatch: pytest.MonkeyPatch, address: str) -> int | None:
+    """Run, interrupted once after each of these functions in turn, until it comes to its end."""
+    for module, name in interruptions:
         with monkeypatch.context() as patched:
-            module, _, function = name.rpartition(".")
-            holder = {"": retrain, "registry": registry, "promote": retrain.promote}[module]
-            done = getattr(holder, function)
+            original = getattr(module, name)
 
-            def stop(*arguments: Any, done: Any = done, **named: Any) -> None:
-                done(*arguments, **named)
+            def stop(*arguments: Any, original: Any = original, **named: Any) -> None:
+                original(*arguments, **named)
                 raise KeyboardInterrupt
 
-            patched.setattr(holder, function, stop)
+            patched.setattr(module, name, stop)
             with pytest.raises(KeyboardInterrupt):
                 retrain.main(NAME, address)
     return retrain.main(NAME, address)
@@ -106,7 +106,7 @@ def test_a_batch_like_the_training_data_changes_nothing_but_the_ledger(live: Pat
 
 def test_a_broken_batch_is_refused_and_changes_nothing_but_the_ledger(live: Path, tmp_path: Path) -> None:
     before = state()
-    assert retrain.main(NAME, batch(tmp_path, broken=True)) == retrain.REFUSED
+    assert retrain.main(NAME, batch(tmp_path, broken=True)) == REFUSED
     after = state()
     assert after["ledger"][-1]["verdict"] == "refuse"
     assert after | {"ledger": []} == before | {"ledger": []}
@@ -139,55 +139,63 @@ def test_another_truth_is_learnt_and_an_interrupted_loop_ends_where_an_undisturb
     copy = tmp_path / "undisturbed"
     shutil.copytree(live, copy, symlinks=True)
     with contextlib.chdir(copy):
-        assert retrain.main(NAME, address) == (retrain.REFUSED if refused else None)
+        assert retrain.main(NAME, address) == (REFUSED if refused else None)
         expected = state()
-    places = ["promote.main", "restore"] if refused else ["dvc", "adopt", "registry.register", "promote.main"]
+    places: list[tuple[ModuleType, str]] = [(record, "promote"), (adoption, "restore")]
+    if not refused:
+        places = [(adoption, "run_dvc"), (adoption, "adopt"), (tags, "register"), (record, "promote")]
     code = again(*places, monkeypatch=monkeypatch, address=address)
-    assert code == (retrain.REFUSED if refused else None)
+    assert code == (REFUSED if refused else None)
     found = state()
     assert found == expected
     events = [(entry["event"], entry["verdict"] or entry["accepted"]) for entry in found["ledger"]]
     if refused:
         assert events == [("drift", "retrain"), ("promotion", False)]
-        (kept,) = retrain.stored(NAME)
+        (kept,) = adoption.tracked_batches(NAME)
         stays = {f"{kept}.dvc", f"data/{NAME}/batches/.gitignore"}
         assert {line.split("\t")[1] for line in {*found["tree"]} - {*untouched["tree"]}} == stays
         assert {key: found[key] for key in ("tags", "left")} == {key: untouched[key] for key in ("tags", "left")}
-        assert retrain.main(NAME, address) == retrain.REFUSED
+        assert retrain.main(NAME, address) == REFUSED
         assert state() == found
         learns_from_both(address, batch(tmp_path, upside_down=True, seed=6), monkeypatch)
     else:
         assert events == [("drift", "retrain"), ("promotion", True), ("deployment", None)]
         assert [Path(source).read_bytes() for source in sources()[1:]] == [Path(address).read_bytes()]
-        held = registry.in_stage(NAME)
+        held = tags.in_stage(NAME)
         assert held is not None
         assert held.version != "v1.0.0"
-        assert registry.model_hash_at(NAME, held.revision) == found["ledger"][2]["hash"]
+        assert checkout.model_hash_at(NAME, held.revision) == found["ledger"][2]["hash"]
     assert not found["left"]
 
 
-def test_batches_wait_in_the_order_they_were_checked_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_pending_in_the_order_they_were_checked_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checks = [("c" * 64, "drift"), ("b" * 64, "drift"), ("a" * 64, "promotion"), ("c" * 64, "drift")]
     entries = [{"event": event, "batch": {"sha256": digest}} for digest, event in checks]
-    path = {letter: f"data/{NAME}/batches/{letter * retrain.SHORT}.csv" for letter in "abcd"}
+    path = {letter: f"data/{NAME}/batches/{letter * adoption.SHORT}.csv" for letter in "abcd"}
     monkeypatch.setattr(ledger, "read", lambda _: entries)
-    monkeypatch.setattr(retrain, "stored", lambda _: [path["b"], path["c"], path["d"]])
-    assert retrain.waiting(NAME, Path(path["a"]), [path["d"]]) == [path["c"], path["b"], path["a"]]
-    assert retrain.waiting(NAME, Path(path["c"]), ["simulate"]) == [path["c"], path["b"], path["d"]]
+    monkeypatch.setattr(adoption, "tracked_batches", lambda _: [path["b"], path["c"], path["d"]])
+    assert adoption.pending_batches(NAME, Path(path["a"]), [path["d"]]) == [path["c"], path["b"], path["a"]]
+    assert adoption.pending_batches(NAME, Path(path["c"]), ["simulate"]) == [path["c"], path["b"], path["d"]]
 
 
 def learns_from_both(refused: str, further: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What becomes of a batch whose model was refused: it can be tried against another model, and waits for the next one."""
-    (kept,) = retrain.stored(NAME)
+    (kept,) = adoption.tracked_batches(NAME)
     with monkeypatch.context() as patched:
-        patched.setattr("stages.monitoring.reference.lying", lambda _: {"version": "v9.0.0", "hash": "another model"})
-        begun = retrain.with_sources(Path("params.yaml").read_text(), NAME, [kept])
-        patched.setattr(retrain, "adopt", lambda *_: Path("params.yaml").write_text(begun))
-        patched.setattr(retrain.promote, "main", stop)
+        patched.setattr(
+            "stages.monitoring.reference.installed_model", lambda _: {"version": "v9.0.0", "hash": "another model"}
+        )
+        begun = adoption.with_sources(Path("params.yaml").read_text(), NAME, [kept])
+
+        def stop(*_: Any) -> None:
+            Path("params.yaml").write_text(begun)
+            raise KeyboardInterrupt
+
+        patched.setattr(adoption, "adopt", stop)
         with pytest.raises(KeyboardInterrupt):
             retrain.main(NAME, refused)
     assert sources()[1:] == [kept]
-    assert retrain.main(NAME, refused) == retrain.REFUSED, "an adoption that was interrupted is done anew"
+    assert retrain.main(NAME, refused) == REFUSED, "an interrupted adoption is done again"
     assert sources()[1:] == []
     floor(0.0)
     Path(kept).unlink()
@@ -199,7 +207,3 @@ def learns_from_both(refused: str, further: str, monkeypatch: pytest.MonkeyPatch
     assert not after["left"]
     assert retrain.main(NAME, refused) is None, "its rows are learnt"
     assert state() == after
-
-
-def stop(*_: Any) -> None:
-    raise KeyboardInterrupt

@@ -10,9 +10,8 @@ import pytest
 from serve.models.fallback import PipelineScorer
 from serve.models.rows import Row, RowCodec
 from stages import score
-from stages.core.cli import UserError
 from stages.core.files import Paths, read_json, write_json
-from stages.projects._base import Project, load_project
+from stages.projects._base import Project
 from stages.runtime.scorer import Scorer
 from tests.serve.checkout import json_rows
 
@@ -56,32 +55,3 @@ def test_rows_are_scored_by_the_pipeline_where_the_model_has_no_exported_form(
     codec, rows = decoded(project, given := json_rows(project.name, ROWS))
     expected = PipelineScorer(project, (folder / "model.joblib").read_bytes(), "").score(codec.columns(rows))
     np.testing.assert_array_equal(score_rows(project.name, pd.DataFrame(given), tmp_path), expected)
-
-
-def test_text_counts_by_the_letter_and_not_as_the_number_that_it_may_be() -> None:
-    project = load_project("toy_price")
-    given = pd.DataFrame([row | {"builder": "7.0"} for row in json_rows("toy_price", 2)])
-    assert score.read_columns(given, project)["builder"].tolist() == ["7.0", "7.0"]
-
-
-@pytest.mark.parametrize("day", ["0001-01-01", "2024-02-29", "9999-12-31"])
-def test_a_date_is_read_as_the_server_reads_it(day: str) -> None:
-    project = load_project("toy_price")
-    codec, rows = decoded(project, given := [row | {"posted": day} for row in json_rows("toy_price", 1)])
-    (row,) = rows
-    row.posted = np.datetime64(day, "D")
-    found = score.read_columns(pd.DataFrame(given), project)["posted"]
-    np.testing.assert_array_equal(found, codec.columns(rows)["posted"])
-
-
-def test_rows_without_a_column_that_the_model_needs_are_refused() -> None:
-    frame = pd.DataFrame(json_rows("toy", 3))
-    with pytest.raises(UserError, match="the rows lack the column distance, which this model needs"):
-        score.read_columns(frame.drop(columns="distance"), load_project("toy"))
-
-
-def test_a_value_that_cannot_be_read_is_named() -> None:
-    frame = pd.DataFrame(json_rows("toy", 3)).astype({"distance": object})
-    frame.loc[1, "distance"] = "old"
-    with pytest.raises(UserError, match="distance is no number: 'old'"):
-        score.read_columns(frame, load_project("toy"))

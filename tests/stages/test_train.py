@@ -7,17 +7,13 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import cross_val_predict
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline
 
 from stages.modeling.pipeline import predict_scores
-from stages.projects._base import Project, load_project
+from stages.projects._base import Project
 from stages.runtime.metric_names import HIGHER_IS_BETTER
-from stages.train import fit_classifier, main
-from tests.samples import QUICK, raw_rows, records, settings, write_params
+from stages.train import main
+from tests.samples import QUICK, raw_rows, records, write_params
 from tests.serve.checkout import MODELS
 
 
@@ -78,22 +74,3 @@ def test_best_takes_the_first_of_the_leaderboard_and_a_second_run_gives_the_same
     assert runs[0] == runs[1]
     manifest = json.loads(Path(f"models/{name}/manifest.json").read_text())
     assert manifest["estimator"] == json.loads(Path(f"reports/{name}/leaderboard.json").read_text())[0]["candidate"]
-
-
-def test_the_threshold_follows_the_goal() -> None:
-    project = load_project("toy")
-    frame = records(project, 400).fillna({"weight": 8.0})
-    features = frame[["distance", "value", "weight"]]
-    target = frame["late"].to_numpy()
-    model = make_pipeline(StandardScaler(), LogisticRegression())
-    unseen = cross_val_predict(model, features, target, method="predict_proba")[:, 1]
-    thresholds = []
-    for ratio in (0.3, 3.0):
-        train = settings(calibration="isotonic", threshold={"goal": "cost", "cost_ratio": ratio})
-        fitted, probabilities, decision = fit_classifier(model, features, target, unseen, train, seed=0)
-        assert roc_auc_score(target, probabilities) > 0.5
-        np.testing.assert_array_equal(
-            fitted.predict(features), fitted.predict_proba(features)[:, 1] >= decision["threshold"]
-        )
-        thresholds.append(decision["threshold"])
-    assert thresholds[0] > thresholds[1]

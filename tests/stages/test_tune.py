@@ -24,8 +24,9 @@ from stages.runtime.identity import outputs
 from stages.tune import main
 from tests.clones import run
 from tests.samples import records, write_params
-from tests.stages.modeling.test_crossval import cluster
-from tests.toys import PYTHONPATH
+from tests.stages.conftest import copy_dag
+from tests.stages.modeling.test_parallel import cluster
+from tests.toys import PYTHONPATH, TOYS
 
 SPACE: dict[str, Any] = {
     "hist_gradient_boosting": {
@@ -52,7 +53,8 @@ def add_space(folder: Path, name: str, space: dict[str, Any]) -> None:
 def prepare(folder: Path, name: str, space: dict[str, Any] = SPACE, **train: Any) -> None:
     """Rows to train on, and none to test on, with a space to tune in."""
     members = {"random_forest": 1, "hist_gradient_boosting": 1}
-    write_params(folder, name, train={"voting": {"members": members}, **train})
+    write_params(folder, *TOYS, train={"voting": {"members": members}, **train})
+    copy_dag(folder)
     add_space(folder, name, space)
     (folder / "data" / name).mkdir(parents=True, exist_ok=True)
     records(name, 150).to_parquet(folder / "data" / name / "train.parquet")
@@ -192,7 +194,7 @@ def test_after_ctrl_c_the_same_command_ends_as_if_nothing_had_been(workspace: Pa
         process.kill()
     done = len(tried(folders[0], "toy")[0])
     assert process.returncode == 130, said
-    assert f"interrupted with {done} of 5000 trials done; the same command goes on with the rest" in said
+    assert f"interrupted with {done} of 5000 trials done; the same command resumes" in said
     for folder in folders:
         tune(folder, "toy", "--trials", str(done + 6))
     interrupted, whole = (((folder / "params.yaml").read_text(), tried(folder, "toy")) for folder in folders)

@@ -5,7 +5,7 @@
 import { whenSeen } from "./dom.js";
 
 let bundle;
-const drawn = new Map(); // what stands in a figure: its specification and its view
+const drawn = new Map(); // by figure: its specification and its view
 
 function style() {
   const probe = document.body.appendChild(document.createElement("i"));

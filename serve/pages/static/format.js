@@ -1,4 +1,4 @@
-// As the filters of the same names in site.py.
+// As the filters of the same names in format.py.
 
 const fixed = (digits) => ({ minimumFractionDigits: digits, maximumFractionDigits: digits });
 

@@ -58,7 +58,7 @@ function showFigures(data, places) {
   const rates = area?.values.map((size, place) => size && data.price[place] / size);
   at("figures").replaceChildren(
     figure("Adverts", count(all.count)),
-    figure("Median price", money(all.median), `the middle half ${bare(all.low)} to ${money(all.high)}`),
+    figure("Median price", money(all.median), `quartiles ${bare(all.low)} to ${money(all.high)}`),
     ...(rates ? [middle("Median price per square foot", known(rates, places), unit)] : []),
     ...numeric(data).map(({ title, values, unit: of }) => middle(`Median ${title.toLowerCase()}`, known(values, places), of)),
     figure("Below the model's interval", percent(all.below), `${count(Math.round(all.below * all.count))} adverts`),
@@ -95,13 +95,13 @@ function showOffers(data, offers, most) {
   const side = Number(document.querySelector("#sides input:checked").value);
   const sided = (which) => offers.filter((offer) => data.side[offer.at] === which);
   at("bargains").textContent = `Bargains, below the interval (${count(sided(-1).length)})`;
-  at("dear").textContent = `Dear, above the interval (${count(sided(1).length)})`;
+  at("expensive").textContent = `Expensive, above the interval (${count(sided(1).length)})`;
   const found = sided(side);
   const rows = found.slice(0, most).map(({ at: place, row, model, low, high }) => {
     const asked = data.price[place];
-    const gap = signed(percent(asked / model - 1), asked - model);
+    const difference = signed(percent(asked / model - 1), asked - model);
     const link = el("a", { href: `/${project}/predict?${new URLSearchParams(row)}` }, inWords(row));
-    return [link, bare(asked), bare(model), `${bare(low)} to ${bare(high)}`, gap];
+    return [link, bare(asked), bare(model), `${bare(low)} to ${bare(high)}`, difference];
   });
   const caption = found.length ? `${side < 0 ? "Below" : "Above"} the model's interval` : "None among these adverts";
   const head = ["Advert", `Asked, ${unit}`, `Model, ${unit}`, `Interval, ${unit}`, "Asked against model"];

@@ -1,4 +1,4 @@
-// The charts of the page "Market". Each is drawn anew, with its text and its table, whenever the filters change.
+// The charts of the page "Market". Each is drawn again, with its text and its table, whenever the filters change.
 
 import { draw } from "./charts.js";
 import { table } from "./dom.js";

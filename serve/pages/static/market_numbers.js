@@ -12,7 +12,7 @@ export function quantile(sorted, share) {
   return rest ? sorted[below] * (1 - rest) + sorted[below + 1] * rest : sorted[below];
 }
 
-// How many adverts, the quartiles of their prices, and the shares that lie below and above the model's interval.
+// How many adverts, the quartiles of their prices, and the shares that are below and above the model's interval.
 export function summary(data, places) {
   const prices = ascending(places.map((place) => data.price[place]));
   const share = (side) => places.filter((place) => data.side[place] === side).length / places.length;

@@ -45,7 +45,7 @@ function control(schema, field, own) {
   return [el("label", { for: id }, "Value"), input];
 }
 
-// The values that the curve is drawn at: evenly along the range, and where most rows and this one lie.
+// The values that the curve is drawn at: evenly along the range, and at the percentiles of the rows and this row.
 function stops(schema, field, own) {
   if (!slides(schema, field)) {
     const options = optionsOf(field, own).map(({ value }) => value);

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from litestar.testing import TestClient
 
+from serve.api.middleware import HEADERS
 from serve.api.problems import ProblemError
 from serve.api.protection import TRACKED, RateLimiter, digest, known_key
-from serve.app import HEADERS, create_app
+from serve.app import create_app
 from serve.settings import Settings
 from tests.serve.checkout import example, settings
 from tests.serve.conftest import Client, Serve
@@ -78,7 +79,7 @@ def test_a_key_does_not_stand_for_the_admin_token(guarded: Client) -> None:
 
 
 def test_the_command_makes_a_key_and_the_hash_that_accepts_it() -> None:
-    done = subprocess.run([sys.executable, "-m", "serve.api.protection"], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-m", "serve.key"], capture_output=True, text=True, check=True)
     made = dict(line.split() for line in done.stdout.splitlines())
     assert known_key(made["key"], [made["hash"]])
     assert len(made["key"]) > 40
@@ -151,7 +152,7 @@ def test_a_forwarded_address_is_believed_from_a_trusted_proxy(serve: Serve) -> N
     assert statuses(client, 1, **{"X-Forwarded-For": "10.0.0.2"}) == [200]
     assert statuses(client, 1, **{"X-Forwarded-For": "10.0.0.3, 10.9.9.9"}) == [200]
     assert statuses(client, 1, **{"X-Forwarded-For": "10.0.0.3"}) == [429]
-    # What stands left of the last stranger was written by the client.
+    # Whatever is left of the last untrusted address was written by the client.
     assert [statuses(client, 1, **{"X-Forwarded-For": f"1.2.3.{n}, 10.0.0.4"})[0] for n in range(2)] == [200, 429]
 
 

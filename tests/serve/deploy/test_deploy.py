@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -61,9 +62,13 @@ def test_the_build_is_given_every_file_that_the_server_loads() -> None:
     models = [f"models/{name}/{file}" for name in project_names() for file in FILES]
     reports = [f"reports/{name}/{file}" for name in project_names() for file in ("card.md", "evaluation.json")]
     kinds = {".py", ".html", ".js", ".css", ".svg"}
-    code = [str(path.relative_to(ROOT)) for folder in ("serve", "stages") for path in (ROOT / folder).rglob("*")
-            if path.suffix in kinds]  # fmt: skip
-    assert [path for path in ("dvc.lock", "requirements-serve.lock", *models, *reports, *code) if not sent(path)] == []
+    folders = ("serve", "stages/projects", "stages/runtime")
+    code = [str(path.relative_to(ROOT)) for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in kinds]
+    assert [
+        path
+        for path in ("dvc.lock", "requirements-serve.lock", "stages/__init__.py", *models, *reports, *code)
+        if not sent(path)
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -71,11 +76,30 @@ def test_the_build_is_given_every_file_that_the_server_loads() -> None:
     [
         "data/toy/raw.parquet", "models/toy/model.joblib", "models/toy/reference.parquet", ".git/config", ".env",
         ".dvc/config.local", "reports/toy/beeswarm.parquet", "reports/toy/live/metrics.json", "tests/conftest.py",
-        "stages/__pycache__/train.cpython-311.pyc", "serve/deploy/.env", "serve.db", ".venv/bin/python",
+        "stages/__pycache__/train.cpython-311.pyc", "stages/train.py", "stages/core/files.py",
+        "stages/runtime/__pycache__/x.pyc",
+        "serve/deploy/.env", "serve.db", ".venv/bin/python",
     ],
 )  # fmt: skip
 def test_the_build_is_not_given_data_pickles_or_secrets(path: str) -> None:
     assert not sent(path)
+
+
+def test_the_server_starts_with_no_more_of_the_repository_than_the_image_holds(tmp_path: Path) -> None:
+    lines = re.findall(r"^COPY (?!--)(\S+) (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    copied = [line for line in lines if line[0].startswith(("stages", "serve"))]
+    assert [source for source, _ in copied] == ["stages/__init__.py", "stages/projects", "stages/runtime", "serve"]
+    for source, target in copied:
+        place = tmp_path / target / Path(source).name if target.endswith("/") else tmp_path / target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, place)
+    code = (
+        "import serve.app, serve.models.fallback, serve.log.__main__, stages; print(stages.__file__); serve.app.create_app()"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH" and not key.startswith("COV")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "stages" / "__init__.py")
 
 
 def test_what_the_dockerfile_and_compose_set_are_settings_of_the_server() -> None:

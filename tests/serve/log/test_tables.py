@@ -20,7 +20,7 @@ def test_ids_are_version_7_and_strictly_increase(monkeypatch: pytest.MonkeyPatch
     assert all(form.fullmatch(made) for made in ids)
     times = [int(made.replace("-", "")[:12], 16) for made in ids]
     assert before <= times[0] <= times[-1] <= after
-    monkeypatch.setattr("serve.log.tables.time.time_ns", lambda: (after - 5_000) * 1_000_000)
+    monkeypatch.setattr("serve.ids.time.time_ns", lambda: (after - 5_000) * 1_000_000)
     assert new_id() > ids[-1]  # the clock was set back
 
 

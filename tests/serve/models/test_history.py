@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from serve.models.history import read_ledger, version_of
-from serve.models.loader import LoadError, load_model, md5
-from stages.promotion.ledger import KEYS
+from serve.models.history import read_history, version_of
+from serve.models.loader import LoadError, load_model
+from stages.runtime.identity import md5
+from stages.runtime.ledger import KEYS
 from tests.serve.checkout import replace_model, settings
 from tests.serve.conftest import Client, Serve
 
@@ -60,7 +61,7 @@ def test_a_torn_ledger_is_said_and_stops_nothing_but_its_history(serve: Serve, r
         file.write('{"time": ')
     answer = client.get("/v1/toy/history")
     assert answer.status_code == 503
-    assert "ledger.jsonl is not what a ledger holds" in answer.json()["detail"]
+    assert "ledger.jsonl, line 2, is no entry of a ledger: restore it" in answer.json()["detail"]
     assert client.get("/v1/toy").json()["loaded"]
     assert load_model("toy", settings(root, root)).version is None
 
@@ -78,7 +79,7 @@ def test_version_and_stage_follow_the_ledger(root: Path, tmp_path: Path) -> None
         write_ledger(root, *entries)
         found = load_model("toy", settings(root, tmp_path))
         assert (found.version, found.stage) == expected
-        assert version_of(read_ledger(root, "toy"), loaded.hash) == expected
+        assert version_of(read_history("toy", root), loaded.hash) == expected
 
 
 def test_a_deployed_version_is_served_with_its_own_revision_whatever_dvc_lock_says(

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from serve.api.problems import ProblemError
+from serve.api.problems import ProblemError, as_problem
+from serve.models.errors import InvalidInputError, MalformedError
 from serve.models.rows import RowCodec
 from stages.core.schema import coerce
 from stages.projects._base import Column, Project, load_project
@@ -37,15 +38,15 @@ def body(name: str, **changes: Any) -> bytes:
 
 def problem_of(name: str, content: bytes, *, batch: bool = False) -> ProblemError:
     reader = codec(name).read_batch if batch else codec(name).read_row
-    with pytest.raises(ProblemError) as caught:
+    with pytest.raises((MalformedError, InvalidInputError)) as caught:
         reader(content)
-    return caught.value
+    return as_problem(caught.value)
 
 
 def accepts(codec: RowCodec, content: bytes) -> bool:
     try:
         codec.read_row(content)
-    except ProblemError:
+    except (MalformedError, InvalidInputError):
         return False
     return True
 

@@ -64,7 +64,7 @@ def expect_counted(page: Page, data: dict[str, Any], places: list[int]) -> None:
     expect(page.locator("#figures dd").first).to_have_text(f"{len(drawn):,}")
     offers = [data["side"][offer["at"]] for offer in data["offers"] if offer["at"] in places]
     expect(page.locator("#bargains")).to_contain_text(f"({offers.count(-1)})")
-    expect(page.locator("#dear")).to_contain_text(f"({offers.count(1)})")
+    expect(page.locator("#expensive")).to_contain_text(f"({offers.count(1)})")
 
 
 def open_numbers(page: Page) -> None:
@@ -142,7 +142,7 @@ def test_offers_are_those_outside_the_interval(page: Page, site: str, checkout: 
     data = market(checkout, "toy_price")
     open_market(page, site, "toy_price")
     rows = page.locator("#offers tbody tr")
-    for side, label in ((-1, "Bargains"), (1, "Dear")):
+    for side, label in ((-1, "Bargains"), (1, "Expensive")):
         page.get_by_label(re.compile(label)).check()
         offers = [offer for offer in data["offers"] if data["side"][offer["at"]] == side]
         expect(rows).to_have_count(min(20, len(offers)))

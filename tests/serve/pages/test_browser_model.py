@@ -117,7 +117,7 @@ def test_monitoring_shows_the_shift_and_leads_to_a_prediction(decisions: Server,
     page.goto(f"{decisions.url}/toy/monitoring")
     assert drawn(page) >= 5
     expect(page.locator("#shifts")).to_contain_text("Largest: Distance")
-    expect(page.locator("#beside-distance svg")).to_be_visible()
+    expect(page.locator("#shares-distance svg")).to_be_visible()
     link = page.get_by_role("table", name="The latest predictions").get_by_role("link").first
     identifier = link.inner_text()
     page.get_by_label("Find a prediction by its id").fill(identifier)

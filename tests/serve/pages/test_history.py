@@ -69,7 +69,7 @@ def test_going_back_to_an_older_version_is_called_so(serve: Serve, root: Path) -
     text = shown(serve(root=root))
     assert "Rolled back to v1.9.0" in text
     assert "Deployed v1.10.0" in text
-    assert "in the place of v1.10.0" in text
+    assert "replacing v1.10.0" in text
     assert not is_older("v1.0.0", None)
 
 
@@ -92,7 +92,7 @@ def test_a_project_without_decisions_says_how_one_is_made(client: Client) -> Non
 def test_a_torn_ledger_is_said(serve: Serve, root: Path) -> None:
     client = serve(root=root)
     (root / "reports" / "toy" / "ledger.jsonl").write_text('{"time": ')
-    assert "ledger.jsonl is not what a ledger holds" in shown(client, status=503)
+    assert "is no entry of a ledger" in shown(client, status=503)
 
 
 def test_the_history_is_there_while_no_model_is(serve: Serve, root: Path) -> None:

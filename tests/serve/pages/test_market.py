@@ -56,7 +56,7 @@ def test_outcomes_and_flags_have_names() -> None:
     assert cards["late"]["frequent"] == [{"label": "in time", "share": 0.75}, {"label": "late", "share": 0.25}]
     assert cards["insured"]["frequent"] == [{"label": "no", "share": 0.75}, {"label": "yes", "share": 0.25}]
     assert (cards["late"]["role"], cards["insured"]["role"]) == ("outcome", "")
-    assert cards["insured"]["kind"] == "choice · 50.0 % gaps"
+    assert cards["insured"]["kind"] == "choice · 50.0 % missing"
     assert found["outcome"].text == "Of the training rows: in time 75.0 %, late 25.0 %."
     assert found["correlations"] is None
 
@@ -79,7 +79,7 @@ def test_correlations_begin_with_the_outcome_and_name_the_strongest() -> None:
     values = [[1, 0.2, -0.7], [0.2, 1, None], [-0.7, None, 1]]
     found = correlations({"columns": ["price", "cabins", "hours"], "values": values}, load_project("toy_price"))
     assert found is not None
-    assert found.text == "Asking price goes most with Engine hours (−0.70), Cabins (0.20)."
+    assert found.text == "Asking price correlates most with Engine hours (−0.70), Cabins (0.20)."
     assert found.rows[1] == ["Cabins", "0.20", "1.00", "–"]
     moved = correlations({"columns": ["hours", "price"], "values": [[1, -0.7], [-0.7, 1]]}, load_project("toy_price"))
     assert moved is not None

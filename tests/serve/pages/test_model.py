@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from serve.pages.card import card_html
-from serve.pages.classifier_plots import calibration, confusion, roc, scores
-from serve.pages.plots import DRAWN, charts, read_csv
-from serve.pages.quality import candidates, importance, learning, segments
-from serve.pages.regressor_plots import coverage, predicted_actual, residuals
-from serve.pages.site import between, metric, words
+from serve.pages.charts.classifier import calibration, confusion, roc, scores
+from serve.pages.charts.files import DRAWN, Drawn, draw, read_csv
+from serve.pages.charts.quality import candidates, importance, learning, segments
+from serve.pages.charts.regressor import coverage, predicted_actual, residuals
+from serve.pages.format import between, metric, words
 from stages.projects._base import Project, load_project
 from stages.runtime.metric_names import TITLES
 from tests.samples import DAG
@@ -40,7 +40,7 @@ def model_of(name: str, **evaluation: Any) -> Any:
 
 
 def values(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """The data of a chart, wherever it stands."""
+    """The data of a chart, of all its layers."""
     own = spec.get("data", {}).get("values", [])
     return own + [row for layer in spec.get("layer", []) for row in values(layer)]
 
@@ -56,13 +56,13 @@ def test_the_page_shows_every_metric_with_its_interval_and_draws_every_plot(
             assert row in text
             assert between(found, name, project.unit) in text
     baseline = metric(evaluation["baseline"]["value"], project.primary_metric, project.unit)
-    assert f"Without looking at the row the {words(project.primary_metric)} is {baseline}" in text
+    assert f"The baseline, which ignores the row, has a {words(project.primary_metric)} of {baseline}" in text
     figures = {figure["id"] for figure in page(client, f"/{project.name}/model").all("figure")}
     kinds = [
         name.replace("_", "-") for name in DRAWN if (checkout / "reports" / project.name / f"plots/{name}.csv").exists()
     ]
     assert len(kinds) == 5
-    assert figures >= {"standing", "candidates", "learning", "importance", *kinds}
+    assert figures >= {"comparison", "candidates", "learning", "importance", *kinds}
     assert "What it is for, and not for" in text  # the model card
 
 
@@ -85,9 +85,31 @@ def test_curves_of_another_model_are_not_shown(serve: Serve, root: Path) -> None
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:-1], lines[-1].split(",")[0] + ",0.123456"]) + "\n")
     text = shown(serve(root=root))
-    assert "are not here, or are of another model" in text
+    assert "are missing or belong to another model" in text
     assert 'id="roc"' not in text
     assert 'id="importance"' in text
+
+
+def test_charts_of_a_version_from_before_the_columns_were_renamed_are_left_out_with_a_sentence(
+    serve: Serve, root: Path
+) -> None:
+    plots = root / "reports" / "toy" / "plots"
+    rename(plots / "roc.csv", "false_positive_rate,true_positive_rate")
+    client = serve(root=root)
+    text = shown(client)
+    assert "in other columns (roc)" in text
+    assert 'id="roc"' not in text
+    assert 'id="precision-recall"' in text
+    rename(plots / "learning_curve.csv", "rows,score")
+    text = shown(serve(root=root))
+    assert "in other columns (learning_curve)" in text
+    assert 'id="precision-recall"' not in text
+    assert 'id="importance"' in text
+
+
+def rename(path: Path, header: str) -> None:
+    """Give a CSV file other columns."""
+    path.write_text("\n".join([header, *path.read_text().splitlines()[1:]]) + "\n")
 
 
 def test_the_model_stands_beside_the_champion_it_was_compared_with(serve: Serve, root: Path) -> None:
@@ -140,20 +162,24 @@ def test_segments_come_worst_first_whichever_way_the_metric_is_good(name: str, w
 def test_a_curve_is_read_where_people_ask() -> None:
     model = model_of("toy")
     steps = [step / 100 for step in range(101)]
-    chart = roc([{"false_positive_rate": step, "true_positive_rate": min(1.0, 5 * step)} for step in steps], model)
+    chart = roc([{"False positive rate": step, "True positive rate": min(1.0, 5 * step)} for step in steps], model)
     assert "50.0 % are found when 10.0 % of the others are flagged too" in chart.text
     assert ("10.0 %", "50.0 %") in chart.rows
-    rows = [{"predicted": 0.15, "observed": 0.1, "rows": 900.0}, {"predicted": 0.9, "observed": 0.5, "rows": 10.0}]
+    columns = ("Predicted probability", "Observed rate", "Test rows")
+    rows = [dict(zip(columns, values, strict=True)) for values in ((0.15, 0.1, 900.0), (0.9, 0.5, 10.0))]
     assert (
         "15.0 % is predicted and 10.0 % observed" in calibration(rows, model).text
-    )  # many rows weigh more than a large gap
-    histogram = [{"probability": 0.25, "rows": 30.0}, {"probability": 0.75, "rows": 10.0}]
+    )  # many rows weigh more than a large difference
+    histogram = [
+        {"Predicted probability": 0.25, "Test rows": 30.0},
+        {"Predicted probability": 0.75, "Test rows": 10.0},
+    ]
     assert scores(histogram, model).rows == [("0.0 % to 50.0 %", "30"), ("50.0 % to 100.0 %", "10")]
 
 
 def test_the_confusion_matrix_counts_what_was_found_and_missed() -> None:
     pairs = [("in time", "in time")] * 6 + [("in time", "late")] * 2 + [("late", "in time")] + [("late", "late")] * 3
-    chart = confusion([{"actual": actual, "predicted": predicted} for actual, predicted in pairs], model_of("toy"))
+    chart = confusion([{"Actual": actual, "Predicted": predicted} for actual, predicted in pairs], model_of("toy"))
     assert chart.rows == [("in time", "6", "2"), ("late", "1", "3")]
     assert "Of 4 test rows that are “late”, 3 are found and 1 missed; of 8 others, 2 are flagged by mistake." in chart.text
     assert [cell["says"] for cell in values(chart.spec)] == ["6 (75.0 %)", "2 (25.0 %)", "1 (25.0 %)", "3 (75.0 %)"]
@@ -162,38 +188,41 @@ def test_the_confusion_matrix_counts_what_was_found_and_missed() -> None:
 def test_charts_of_values_say_where_the_model_errs() -> None:
     metrics = {"r2": {"value": 0.8}, "mae": {"value": 1234.5}}
     model = model_of("toy_price", metrics=metrics)
-    dots = [{"actual": 1000.0 * n, "predicted": 1100.0 * n} for n in range(1, 2001)]
+    dots = [{"Actual": 1000.0 * n, "Predicted": 1100.0 * n} for n in range(1, 2001)]
     chart = predicted_actual(dots, model)
-    assert "off by 1,234 USD on average" in chart.text
+    assert "the mean absolute error is 1,234 USD" in chart.text
     assert len(values(chart.spec)) <= 602
     assert (
-        "between -90 USD and 90 USD"
-        in residuals([{"predicted": 1.0, "residual": float(n)} for n in range(-100, 101)], model).text
+        "5th percentile -90 USD, median 0 USD, 95th percentile 90 USD"
+        in residuals([{"Predicted": 1.0, "Actual minus predicted": float(n)} for n in range(-100, 101)], model).text
     )
-    tenths = [{"predicted": 5000.0, "covered": 0.7}, {"predicted": 9000.0, "covered": 0.95}]
-    assert "promise 90.0 %, dashed; they hold least around 5,000 USD: 70.0 %" in coverage(tenths, model).text
+    tenths = [
+        {"Predicted": 5000.0, "Share inside the interval": 0.7},
+        {"Predicted": 9000.0, "Share inside the interval": 0.95},
+    ]
+    assert "Nominal coverage 90.0 % (dashed). Lowest around 5,000 USD: 70.0 %" in coverage(tenths, model).text
 
 
 def test_features_keep_their_rank_when_shuffled() -> None:
-    ranking = [{"feature": "gaps", "importance": 0.5}, {"feature": "Fuel: gas", "importance": 0.25}]
-    shuffled = [{"feature": "Fuel", "importance": 9.0}, {"feature": "gaps", "importance": 1.0}]
+    ranking = [{"feature": "rooms", "importance": 0.5}, {"feature": "Fuel: gas", "importance": 0.25}]
+    shuffled = [{"feature": "Fuel", "importance": 9.0}, {"feature": "rooms", "importance": 1.0}]
     chart = importance({"method": "shap", "ranking": ranking, "permutation": shuffled})
     assert chart
-    assert chart.rows == [("Gaps", "0.5", "2"), ("Fuel: gas", "0.25", "1")]
+    assert chart.rows == [("Rooms", "0.5", "2"), ("Fuel: gas", "0.25", "1")]
     assert importance({}) is None
 
 
 def test_what_was_not_reported_makes_no_chart(tmp_path: Path) -> None:
     model = model_of("toy")
-    assert (learning(model), candidates(model, []), charts(model, tmp_path), read_csv(tmp_path / "x.csv")) == (
+    assert (learning(model), candidates(model, []), draw(model, tmp_path), read_csv(tmp_path / "x.csv")) == (
         None,
         None,
-        [],
+        Drawn([], []),
         [],
     )
 
 
-def test_gaps_in_a_csv_file_are_nothing_and_texts_stay_texts(tmp_path: Path) -> None:
+def test_missing_values_in_a_csv_file_are_none_and_texts_stay_texts(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text('a,b\n1.5,"x, y"\n,\n')
     assert read_csv(tmp_path / "x.csv") == [{"a": 1.5, "b": "x, y"}, {"a": None, "b": None}]
 

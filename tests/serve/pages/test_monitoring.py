@@ -16,9 +16,8 @@ import pytest
 
 from serve.log.prediction_log import Recent, new_id
 from serve.models.loader import load_model
-from serve.pages.predictions import exact
-from serve.pages.reading import Hour, Kept, aligned, beside, hour_of, spans
-from serve.pages.site import number, percent
+from serve.pages.format import exact, number, percent
+from serve.pages.traffic import Hour, TtlCache, aligned, bin_shares, hour_of, spans
 from stages.projects._base import Project, load_project
 from stages.runtime.population import summarised
 from tests.serve.checkout import example, json_rows, settings, swap_in_other
@@ -42,7 +41,7 @@ TRAVERSALS = (
 @pytest.fixture(autouse=True)
 def _always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serve.service.DRIFT_FRESH", 0.0)
-    monkeypatch.setattr("serve.pages.reading.KEPT", -1.0)
+    monkeypatch.setattr("serve.pages.traffic.TTL", -1.0)
 
 
 def shown(client: Client, address: str = "/toy/monitoring", status: int = 200) -> str:
@@ -79,13 +78,13 @@ def test_traffic_and_latency_are_shown_by_the_hour(serve: Serve) -> None:
         values = charts["predictions"]["data"]["values"]
         assert [row["predictions"] for row in values] == [0] * (hours - 1) + [3]
         lines = {row["which"]: row["ms"] for row in charts["latency"]["data"]["values"]}
-        assert 0 < lines["half are faster"] <= lines["nine in ten are faster"]
+        assert 0 < lines["median"] <= lines["90th percentile"]
     assert figures(client, "/toy/monitoring?hours=1e9").keys() == figures(client, "/toy/monitoring").keys()
 
 
 def test_shifted_rows_are_seen_on_the_page_beside_the_training_rows_and_on_home(serve: Serve) -> None:
     client = serve()
-    assert "too few to tell" in shown(client)
+    assert "are too few" in shown(client)
     assert "not known yet" in shown(client, "/")
     rows = [row | {"distance": row["distance"] + 120} for row in json_rows("toy", 600)]
     client.post("/v1/toy/predict/batch", json={"rows": rows})
@@ -93,8 +92,8 @@ def test_shifted_rows_are_seen_on_the_page_beside_the_training_rows_and_on_home(
     assert '<span class="badge bad">large</span>' in text
     charts = figures(client, "/toy/monitoring")
     assert charts["shifts"]["data"]["values"][1]["column"] == "Distance"
-    assert {"beside-score", "beside-distance"} <= charts.keys()
-    age = charts["beside-distance"]["data"]["values"]
+    assert {"shares-score", "shares-distance"} <= charts.keys()
+    age = charts["shares-distance"]["data"]["values"]
     for side in ("training rows", "latest predictions"):
         assert sum(row["share"] for row in age if row["rows"] == side) == pytest.approx(1)
     assert "<dd>large</dd>" in shown(client, "/")
@@ -133,7 +132,7 @@ def test_a_prediction_of_another_model_is_not_explained_by_this_one(serve: Serve
     assert "Another model serves now" in text
     assert 'id="contributions"' not in text
     assert "does not serve now" in text
-    assert "It cannot be made again" in text
+    assert "It cannot be reproduced" in text
     assert "stages.replay" not in text
 
 
@@ -184,7 +183,7 @@ def test_the_log_is_read_page_by_page_without_gap_or_overlap(serve: Serve) -> No
 
 def test_errors_are_counted_by_route_and_status(serve: Serve) -> None:
     client = serve()
-    assert "none of them with an error" in shown(client)
+    assert "none with an error" in shown(client)
     for _ in range(2):
         client.post("/v1/toy/predict", json={})
     assert '<th scope="row">/v1/toy/predict</th><td>422</td><td class="number">2</td>' in shown(client)
@@ -284,7 +283,7 @@ def test_the_log_pages_ask_for_a_key_where_keys_are_on(serve: Serve, root: Path)
 
 
 def test_those_who_ask_at_once_share_an_answer_and_a_failure_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve.pages.reading.KEPT", 60.0)
+    monkeypatch.setattr("serve.pages.traffic.TTL", 60.0)
     made: list[int] = []
 
     async def make() -> int:
@@ -295,14 +294,14 @@ def test_those_who_ask_at_once_share_an_answer_and_a_failure_is_not_kept(monkeyp
         return made[-1]
 
     async def scenario() -> None:
-        kept = Kept()
+        kept = TtlCache()
         assert [
             type(found) for found in await asyncio.gather(*[kept.get("a", make) for _ in range(3)], return_exceptions=True)
         ] == [ValueError] * 3
         assert await asyncio.gather(*[kept.get("a", make) for _ in range(3)]) == [1, 1, 1]
         assert await kept.get("a", make) == 1
         assert await kept.get("b", make) == 2
-        monkeypatch.setattr("serve.pages.reading.KEPT", -1.0)
+        monkeypatch.setattr("serve.pages.traffic.TTL", -1.0)
         assert await kept.get("a", make) == 3
 
     asyncio.run(scenario())
@@ -329,8 +328,8 @@ def test_rows_of_another_schema_are_left_out_of_the_comparison(root: Path, tmp_p
     model = load_model("toy_plain", settings(root, tmp_path))
     moment = datetime.now(UTC)
     own = Recent(model.hash, json.dumps(example("toy_plain")), 20.0, moment)
-    assert beside(model, [Recent(model.hash, '{"other": 1}', 1.0, moment)]) == []
-    columns = [each.column for each in beside(model, [own])]
+    assert bin_shares(model, [Recent(model.hash, '{"other": 1}', 1.0, moment)]) == []
+    columns = [each.column for each in bin_shares(model, [own])]
     assert columns[0] == "score"
-    assert "score" not in [each.column for each in beside(model, [Recent("x", own.input, 1.0, moment)])]
+    assert "score" not in [each.column for each in bin_shares(model, [Recent("x", own.input, 1.0, moment)])]
     assert set(columns[1:]) == {column.name for column in load_project("toy_plain").columns if column.kind != "date"}

@@ -14,7 +14,8 @@ import pytest
 from serve.api.protection import COOKIE, SIGNED_IN_FOR, digest
 from serve.pages.assets import STATIC
 from serve.pages.form import form_fields, limits
-from serve.pages.site import between, metric, moment, number, percent, templates, to_json
+from serve.pages.format import between, metric, moment, number, percent
+from serve.pages.site import templates, to_json
 from stages.projects._base import Project, load_project, project_names
 from tests.serve.checkout import example, json_rows, swap_in_other, withdraw_export
 from tests.serve.conftest import Client, Serve

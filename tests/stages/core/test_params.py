@@ -11,7 +11,7 @@ from stages.core.cli import UserError
 from stages.core.params import load_block, load_seed, validated
 from stages.evaluation.settings import Evaluate
 from stages.modeling.settings import Train
-from stages.review.workspace import Params
+from stages.review.params import Params
 from tests.samples import QUICK, settings
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stages.core.schema import coerce, gaps, to_frame, violations
+from stages.core.schema import coerce, is_missing, to_frame, violations
 from stages.projects._base import Column, Project, columns_of
 from tests.samples import raw_rows
 
@@ -110,7 +110,7 @@ def test_text_and_infinity_in_a_number_column_are_unreadable_and_gaps_are_not() 
 def test_a_column_that_is_not_there_is_all_gaps_and_one_too_many_is_left_out() -> None:
     values, unreadable = coerce(pd.DataFrame({"other": [1, 2]}), (NUMBER, CODE, DAY))
     assert list(values) == ["x", "berth", "day"]
-    assert all(gaps(array).all() for array in values.values())
+    assert all(is_missing(array).all() for array in values.values())
     assert not any(mask.any() for mask in unreadable.values())
 
 

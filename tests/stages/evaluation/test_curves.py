@@ -17,10 +17,10 @@ def test_a_classifiers_plots_say_what_its_scores_say() -> None:
     target, probability = scored(500)
     plots = classifier_plots(target, probability, 0.4, {0: "stays", 1: "leaves"})
     roc = plots["roc"]
-    area = auc(roc["false_positive_rate"], roc["true_positive_rate"])
+    area = auc(roc["False positive rate"], roc["True positive rate"])
     assert area == pytest.approx(roc_auc_score(target, probability), abs=0.005)
-    assert plots["precision_recall"]["recall"].max() == 1
-    table = pd.crosstab(plots["confusion"]["actual"], plots["confusion"]["predicted"])
+    assert plots["precision_recall"]["Recall"].max() == 1
+    table = pd.crosstab(plots["confusion"]["Actual"], plots["confusion"]["Predicted"])
     expected = confusion_matrix(target, probability >= 0.4)
     assert table.loc[["stays", "leaves"], ["stays", "leaves"]].to_numpy().tolist() == expected.tolist()
     assert all(np.isfinite(frame.select_dtypes("number").to_numpy()).all() for frame in plots.values())
@@ -33,9 +33,9 @@ def test_calibration_has_a_point_per_tenth_that_has_rows() -> None:
 
 def test_a_histogram_counts_every_row_with_both_ends() -> None:
     bars = histogram(np.array([0.0, 0.01, 0.5, 1.0]))
-    assert bars["rows"].sum() == 4
-    assert bars["rows"].iloc[[0, 10, 19]].tolist() == [2, 1, 1]
-    assert bars["probability"].iloc[0] == pytest.approx(0.025)
+    assert bars["Test rows"].sum() == 4
+    assert bars["Test rows"].iloc[[0, 10, 19]].tolist() == [2, 1, 1]
+    assert bars["Predicted probability"].iloc[0] == pytest.approx(0.025)
 
 
 @pytest.mark.parametrize("rows", [1, POINTS, POINTS + 1, 5_000])
@@ -55,10 +55,11 @@ def test_a_regressors_plots_say_what_its_predictions_say(rows: int) -> None:
     plots = regressor_plots(target, prediction, prediction * 0.85, prediction * 1.15)
     assert len(plots["residuals"]) <= 2 * DOTS
     dots = plots["predicted_actual"]
-    assert (dots["actual"] - dots["predicted"]).tolist() == pytest.approx(plots["residuals"]["residual"].tolist())
+    residuals = plots["residuals"]["Actual minus predicted"]
+    assert (dots["Actual"] - dots["Predicted"]).tolist() == pytest.approx(residuals.tolist())
     inside = np.isclose(target, prediction * 0.9)
-    assert plots["coverage"]["covered"].mean() == pytest.approx(inside.mean(), abs=0.01)
-    assert plots["error_by_size"]["error"].dropna().between(1 / 9.1, 1 / 5.9).all()
+    assert plots["coverage"]["Share inside the interval"].mean() == pytest.approx(inside.mean(), abs=0.01)
+    assert plots["error_by_size"]["Mean absolute percentage error"].dropna().between(1 / 9.1, 1 / 5.9).all()
     curve = plots["error_distribution"]
-    assert curve["error"].is_monotonic_increasing
+    assert curve["Absolute percentage error"].is_monotonic_increasing
     assert np.isfinite(curve.to_numpy()).all()

@@ -9,8 +9,16 @@ import pytest
 from sklearn.linear_model import Ridge
 
 import stages.explanation.importance
-from stages.explanation.importance import check_additivity, permuted, raw_output, readable, shap_values
-from stages.modeling.pipeline import assemble, build_model, calibrated, inner_pipeline, with_threshold
+from stages.explanation.importance import (
+    beeswarm,
+    check_additivity,
+    permuted,
+    ranked,
+    raw_output,
+    readable,
+    shap_values,
+)
+from stages.modeling.pipeline import assemble, build_model, calibrated, unwrap, with_threshold
 from stages.projects._base import Project, load_project
 from tests.samples import records, settings
 
@@ -48,7 +56,7 @@ def test_contributions_add_up_to_the_output_of_the_estimator(name: str, estimato
     values, encoded = explained
     assert values.shape == encoded.shape
     assert list(values) == list(encoded)
-    output = raw_output(inner_pipeline(model)["estimator"], encoded.to_numpy())
+    output = raw_output(unwrap(model["model"]).estimator, encoded.to_numpy())
     assert np.ptp(output) > 0
     assert np.ptp(output - values.sum(axis=1)) < 1e-8 * max(1, np.abs(output).max())
 
@@ -59,7 +67,7 @@ def test_contributions_of_a_linear_model_are_its_coefficients_times_the_distance
     explained = shap_values(model, "ridge", features, project)
     assert explained is not None
     values, encoded = explained
-    expected = inner_pipeline(model)["estimator"].coef_ * (encoded - encoded.mean())
+    expected = unwrap(model["model"]).estimator.coef_ * (encoded - encoded.mean())
     np.testing.assert_allclose(values, expected, atol=1e-9)
 
 
@@ -67,8 +75,8 @@ def test_the_raw_output_is_log_odds_for_boosting_and_a_probability_for_forests()
     project = load_project("toy")
     for name, low, high in (("random_forest", 0.0, 1.0), ("hist_gradient_boosting", -np.inf, 0.0)):
         model, features = fitted(project, name)
-        inner = inner_pipeline(model)
-        output = raw_output(inner["estimator"], inner["columns"].transform(features))
+        layers = unwrap(model["model"])
+        output = raw_output(layers.estimator, layers.encoder.transform(features))
         assert low <= output.min() < high
         assert output.shape == (len(features),)
 
@@ -109,3 +117,18 @@ def test_columns_are_named_for_people() -> None:
     assert readable("distance", project) == "Distance"
     assert readable("carrier_Bee", project) == "Carrier: Bee"
     assert readable("years_with_us", project) == "years with us"
+
+
+def test_features_are_ranked_by_their_importance() -> None:
+    assert ranked(["a", "b", "c"], [0.1, 3, -1]) == [
+        {"feature": "b", "importance": 3.0},
+        {"feature": "a", "importance": 0.1},
+        {"feature": "c", "importance": -1.0},
+    ]
+
+
+def test_a_beeswarm_has_a_dot_per_row_and_feature() -> None:
+    columns = ["a", "b"]
+    dots = beeswarm(pd.DataFrame([[1, 2], [3, 4]], columns=columns), pd.DataFrame([[5, 6], [7, 8]], columns=columns))
+    expected = pd.DataFrame({"feature": ["a", "a", "b", "b"], "value": [5, 7, 6, 8], "contribution": [1, 3, 2, 4]})
+    assert np.array_equal(dots.to_numpy(), expected.to_numpy())

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.pipeline import Pipeline
 
 from stages.core.cli import UserError
 from stages.modeling.pipeline import (
@@ -20,9 +19,9 @@ from stages.modeling.pipeline import (
     build_model,
     calibrate,
     calibrated,
-    inner_pipeline,
     make_folds,
     predict_scores,
+    unwrap,
     with_threshold,
 )
 from stages.projects._base import Project, load_project
@@ -58,7 +57,7 @@ def test_rows_as_read_csv_gives_them_predict_as_the_rows_trained_on_do(project: 
         np.testing.assert_allclose(predict_scores(model, frame.iloc[[7]], project), expected[7], rtol=1e-12)
 
 
-def test_missing_optional_columns_are_gaps_and_gaps_can_be_predicted(project: Project, finished: Path) -> None:
+def test_missing_optional_columns_are_missing_values_and_those_can_be_predicted(project: Project, finished: Path) -> None:
     model = joblib.load(finished / "models" / project.name / "model.joblib")
     raw = raw_rows(project, 20)
     optional = [column.name for column in project.columns if not column.required]
@@ -99,7 +98,7 @@ def test_features_keep_the_index_and_the_order_of_the_rows(project: Project) -> 
 
 
 @pytest.mark.parametrize("dense", [True, False])
-def test_an_encoding_is_numbers_without_gaps_where_the_estimator_takes_none(project: Project, dense: bool) -> None:
+def test_an_encoding_has_no_missing_value_where_the_estimator_takes_none(project: Project, dense: bool) -> None:
     frame = records(project)
     features = RowFeatures(project.name).transform(frame)
     encoder = build_encoder(project, dense=dense, smooth="auto", seed=0)
@@ -133,7 +132,7 @@ def test_resampling_happens_only_while_fitting(
     inner = build_model(CHURN, "random_forest", train, seed=0)
     model = assemble(CHURN, calibrated(inner.set_params(estimator=Spy()), train, seed=0)).fit(frame, frame["late"])
     counts = np.bincount(frame["late"].astype(int)).tolist()
-    assert inner_pipeline(model)["estimator"].seen_ == ([balance(counts)] * 2 if balance else counts)
+    assert unwrap(model["model"]).estimator.seen_ == ([balance(counts)] * 2 if balance else counts)
     assert model.predict_proba(frame).shape == (300, 2)
 
 
@@ -155,7 +154,8 @@ def test_calibrating_a_models_own_probabilities_gives_those_it_predicts(name: st
     frame = records(CHURN)
     features, train = RowFeatures("toy").transform(frame), settings(calibration=calibration)
     model = calibrated(build_model(CHURN, name, train, 0), train, 0).fit(features, frame["late"])
-    own = inner_pipeline({"model": model}).predict_proba(features)[:, 1]
+    layers = unwrap(model)
+    own = layers.estimator.predict_proba(layers.encoder.transform(features))[:, 1]
     np.testing.assert_allclose(calibrate(model, own), predict_scores(model, features, CHURN), atol=1e-9)
 
 
@@ -178,11 +178,16 @@ def test_a_threshold_decides_from_its_probability_on() -> None:
 
 def test_the_encoder_and_the_estimator_are_found_under_whatever_is_around_them(project: Project, finished: Path) -> None:
     model = joblib.load(finished / "models" / project.name / "model.joblib")
-    inner = inner_pipeline(model)
-    assert isinstance(inner, Pipeline)
-    assert [name for name, _ in inner.steps if name != "resample"] == ["columns", "estimator"]
-    encoded = inner["columns"].transform(model["features"].transform(raw_rows(project, 10)))
-    assert inner["estimator"].predict(encoded).shape == (10,)
+    layers, rows = unwrap(model["model"]), raw_rows(project, 10)
+    encoded = layers.encoder.transform(model["features"].transform(rows))
+    if project.task == "classification":
+        own = layers.estimator.predict_proba(encoded)[:, 1]
+        np.testing.assert_allclose(calibrate(model["model"], own), predict_scores(model, rows, project))
+    else:
+        predicted = layers.estimator.predict(encoded)
+        predicted = predicted if layers.inverse is None else layers.inverse(predicted)
+        np.testing.assert_allclose(predicted, predict_scores(model, rows, project))
+    assert (layers.inverse is not None) == project.log_target
 
 
 def test_a_log_target_predicts_the_geometric_and_not_the_arithmetic_middle() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.monitoring.quality import constant_faults, gap_faults, schema_faults, unit_faults
+from stages.monitoring.quality import constant_faults, missing_faults, schema_faults, unit_faults
 from stages.monitoring.settings import Drift
 from tests.samples import records
 from tests.stages.drifting import gathered, live, raw, report
@@ -22,9 +22,9 @@ def lose(frame: pd.DataFrame, share: float, *columns: str) -> pd.DataFrame:
     return frame.assign(**{column: frame[column].mask(lost) for column in columns})
 
 
-def gaps(reference: pd.DataFrame, batch: pd.DataFrame, **settings: Any) -> list[str | None]:
+def missing(reference: pd.DataFrame, batch: pd.DataFrame, **settings: Any) -> list[str | None]:
     project = PROJECT if "distance" in reference else BOAT
-    return [fault.column for fault in gap_faults(reference, batch, project, Drift(**settings))]
+    return [fault.column for fault in missing_faults(reference, batch, project, Drift(**settings))]
 
 
 def units(batch: pd.DataFrame) -> list[tuple[str | None, float]]:
@@ -33,7 +33,7 @@ def units(batch: pd.DataFrame) -> list[tuple[str | None, float]]:
 
 def test_rows_like_those_of_training_have_no_faults() -> None:
     for reference, batch, project in ((PARCELS, MORE, PROJECT), (BOATS, OTHERS, BOAT)):
-        assert gap_faults(reference, batch, project, Drift()) == []
+        assert missing_faults(reference, batch, project, Drift()) == []
         assert constant_faults(reference, batch, project) == []
         assert unit_faults(reference, batch, project, Drift()) == []
 
@@ -41,7 +41,7 @@ def test_rows_like_those_of_training_have_no_faults() -> None:
 def test_a_batch_without_a_required_column_is_refused_by_name() -> None:
     found = report(raw().drop(columns=["distance", "sender"]))
     assert found["verdict"] == "refuse"
-    assert "it lacks `sender`, `distance`" in found["reason"]
+    assert "the batch lacks `sender`, `distance`" in found["reason"]
 
 
 def test_more_rows_that_break_the_schema_than_ingest_takes_are_refused_with_the_value_and_what_to_do() -> None:
@@ -49,7 +49,7 @@ def test_more_rows_that_break_the_schema_than_ingest_takes_are_refused_with_the_
     share = batch.rejected / 1_000
     assert schema_faults(batch, PROJECT, share) == []
     (fault,) = schema_faults(batch, PROJECT, share - 0.001)
-    assert f"{share:.1%} of its rows break the schema" in fault.words
+    assert f"{share:.1%} of the rows break the schema" in fault.words
     assert "`carrier` is none of Ant, Bee, Cat but 'Dog'" in fault.words
     assert "extend the row in stages/projects/toy.py" in fault.words
     typed = gathered(live(), raw(rows=1_000).assign(distance="old"))
@@ -59,19 +59,19 @@ def test_more_rows_that_break_the_schema_than_ingest_takes_are_refused_with_the_
 
 
 def test_a_column_that_loses_its_values_is_a_fault_and_one_that_regains_them_is_none() -> None:
-    assert gaps(PARCELS, lose(MORE, 0.4, "weight")) == ["weight"]
-    assert gaps(lose(PARCELS, 0.4, "weight"), MORE) == []
-    assert gaps(PARCELS, lose(MORE, 0.1, "weight")) == []
-    assert gaps(PARCELS, lose(MORE, 0.4, "weight"), max_gaps=0.6) == []
-    assert gaps(PARCELS, lose(MORE.head(12), 0.5, "weight")) == []  # may be chance
+    assert missing(PARCELS, lose(MORE, 0.4, "weight")) == ["weight"]
+    assert missing(lose(PARCELS, 0.4, "weight"), MORE) == []
+    assert missing(PARCELS, lose(MORE, 0.1, "weight")) == []
+    assert missing(PARCELS, lose(MORE, 0.4, "weight"), max_gaps=0.6) == []
+    assert missing(PARCELS, lose(MORE.head(12), 0.5, "weight")) == []  # may be chance
 
 
-def test_gaps_that_belong_together_are_other_rows_and_no_fault_until_one_comes_alone() -> None:
+def test_values_missing_together_are_other_rows_and_no_fault_until_one_is_missing_alone() -> None:
     hull = OTHERS["hours"].isna()
     plots = pd.concat([OTHERS[hull]] * 5 + [OTHERS[~hull]])
     assert plots["cabins"].isna().mean() > OTHERS["cabins"].isna().mean() + 0.2
-    assert gaps(BOATS, plots) == []
-    assert gaps(BOATS, lose(OTHERS, 0.4, "cabins")) == ["cabins"]
+    assert missing(BOATS, plots) == []
+    assert missing(BOATS, lose(OTHERS, 0.4, "cabins")) == ["cabins"]
 
 
 def test_a_number_that_is_stuck_is_a_fault_and_a_text_or_a_usual_value_is_none() -> None:
@@ -97,7 +97,7 @@ def test_another_unit_is_recognised_by_its_factor(column: str, factor: float) ->
     assert size == pytest.approx(factor, rel=0.05)
 
 
-def test_what_is_dearer_or_otherwise_distributed_is_not_in_another_unit() -> None:
+def test_higher_amounts_and_another_distribution_are_not_another_unit() -> None:
     assert units(MORE.assign(value=MORE["value"] * 1.1)) == []
     rng = np.random.default_rng(0)
     assert units(MORE.assign(distance=rng.uniform(150, 200, len(MORE)))) == []

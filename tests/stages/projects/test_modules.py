@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
-from stages.core.schema import coerce, gaps
-from stages.ingest import sift
+from stages.core.schema import coerce, is_missing
+from stages.intake.sift import sift
 from stages.projects._base import Columns, Project, columns_of
 from tests.samples import raw_rows, records
 
@@ -39,7 +39,9 @@ def covariate(project: Project, before: Columns, after: Columns) -> bool:
         if before[name].dtype == object:
             shares = [pd.Series(values[name]).value_counts(normalize=True) for values in (before, after)]
             return float(shares[0].sub(shares[1], fill_value=0).abs().sum() / 2)
-        return float(ks_2samp(*(values[name][~gaps(values[name])].astype(float) for values in (before, after))).statistic)
+        return float(
+            ks_2samp(*(values[name][~is_missing(values[name])].astype(float) for values in (before, after))).statistic
+        )
 
     return max(map(apart, before)) > 0.1
 

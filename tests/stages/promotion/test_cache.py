@@ -87,14 +87,14 @@ def test_a_file_that_is_nowhere_is_named_with_where_it_was_looked_for(repository
         part in str(refusal.value) for part in ("reports/toy_plain/card.md", FILES["reports/toy_plain/card.md"], str(lost))
     )
     set_remote(str(tmp_path / "empty"))
-    with pytest.raises(UserError, match=r"nor on the remote 'away'\. Run `dvc push` where it was made"):
+    with pytest.raises(UserError, match=r"not on the remote 'away'\. Run `dvc push` where it was made"):
         fetch_files(FILES, Path("out"))
 
 
 def test_a_remote_that_fails_is_told_in_its_own_words(repository: Path) -> None:
     set_remote("gs://nobody")  # its extension of DVC is not among those installed
     shutil.rmtree(CACHE)
-    with pytest.raises(UserError, match=r"nor on the remote 'away', which cannot be read \(\w+: .*dvc-gs"):
+    with pytest.raises(UserError, match=r"not on the remote 'away', which cannot be read \(\w+: .*dvc-gs"):
         fetch_files(FILES, Path("out"))
 
 
@@ -109,11 +109,11 @@ def test_a_damaged_file_in_the_cache_is_refused(repository: Path) -> None:
 
 
 def test_outside_a_repository_dvc_says_so(workspace: Path) -> None:
-    with pytest.raises(UserError, match="DVC has nothing to work with here: you are not inside of a DVC repository"):
+    with pytest.raises(UserError, match="DVC cannot work here: you are not inside of a DVC repository"):
         fetch_files(FILES, Path("out"))
 
 
 def test_dvc_is_imported_only_where_files_are_fetched() -> None:
-    imports = "import sys, stages.promotion.registry, stages.deploy, stages.replay"
+    imports = "import sys, stages.promotion.tags, stages.promotion.installation, stages.promotion.replay"
     code = f"{imports}; print('dvc' in sys.modules, 'gto' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == ["False", "False"]

@@ -13,7 +13,7 @@ import pytest
 from stages.core.files import read_json
 from stages.modeling.pipeline import predict_scores
 from stages.projects._base import Project
-from stages.promotion import registry
+from stages.promotion import checkout
 from stages.promotion.evidence import (
     Model,
     Terms,
@@ -25,8 +25,8 @@ from stages.promotion.evidence import (
     try_artifact,
 )
 from stages.promotion.gate import Comparison, check_artifact
-from stages.promotion.registry import Version
 from stages.promotion.settings import Promote
+from stages.promotion.tags import Version
 from tests.samples import records
 from tests.toys import toy
 
@@ -200,7 +200,7 @@ def test_the_champion_scores_by_its_own_code_and_its_training_rows_are_had(
     scores = [np.asarray(each.scores, dtype=float) for each in found]
     assert [each.shape for each in scores] == [(len(test),)] * 2
     assert not np.array_equal(scores[0], scores[1])
-    assert scores[1] == pytest.approx(registry.score_rows(Path(), "toy", test), rel=1e-12)
+    assert scores[1] == pytest.approx(checkout.score_rows(Path(), "toy", test), rel=1e-12)
     seen = rows_trained_on(PARCELS, first)
     assert seen is not None
     assert seen.equals(pd.read_parquet("data/toy/train.parquet"))

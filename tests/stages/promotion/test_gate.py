@@ -23,8 +23,8 @@ from stages.promotion.gate import (
     check_fairness,
     check_floors,
     check_gain,
-    compare,
-    decide,
+    compare_models,
+    decide_promotion,
     listed,
 )
 from stages.promotion.settings import Promote
@@ -49,7 +49,7 @@ def gain_of(value: float, low: float, high: float, margin: float = 0.0) -> Compa
 
 @given(METRIC, NUMBERS, DRAWS, PROMOTE)
 def test_a_model_is_never_better_than_itself(metric: str, value: float, draws: np.ndarray, promote: Promote) -> None:
-    found = compare(metric, [(value, draws), (value, draws)], promote, 100)
+    found = compare_models(metric, [(value, draws), (value, draws)], promote, 100)
     assert (found.value, found.low, found.high) == (0, 0, 0)
     assert found.verdict == ("not worse within the margin" if promote.margin * abs(value) > 0 else "no better")
 
@@ -58,8 +58,8 @@ def test_a_model_is_never_better_than_itself(metric: str, value: float, draws: n
 def test_the_gain_of_one_is_the_loss_of_the_other(
     metric: str, one: float, two: float, one_draws: np.ndarray, two_draws: np.ndarray, promote: Promote
 ) -> None:
-    forth = compare(metric, [(one, one_draws), (two, two_draws)], promote, 100)
-    back = compare(metric, [(two, two_draws), (one, one_draws)], promote, 100)
+    forth = compare_models(metric, [(one, one_draws), (two, two_draws)], promote, 100)
+    back = compare_models(metric, [(two, two_draws), (one, one_draws)], promote, 100)
     assert forth.value == -back.value == (one - two if metric in HIGHER_IS_BETTER else two - one)
     scale = 1e-12 * max(1, np.abs(one_draws).max(), np.abs(two_draws).max())
     assert (forth.low, forth.high) == pytest.approx((-back.high, -back.low), abs=scale)
@@ -92,7 +92,7 @@ def test_the_verdict_follows_the_interval_and_the_margin(
 
 def test_on_few_rows_the_interval_is_wider_and_on_many_it_is_that_of_the_resamples() -> None:
     draws = np.random.default_rng(0).normal(0, 1, 100_000)
-    lows = [compare("r2", [(0, draws), (0, 0 * draws)], Promote(), rows).low for rows in (30, 300, 1_000_000)]
+    lows = [compare_models("r2", [(0, draws), (0, 0 * draws)], Promote(), rows).low for rows in (30, 300, 1_000_000)]
     assert lows == sorted(lows)
     assert lows[2] == pytest.approx(np.quantile(draws, 0.025), abs=1e-4)
     assert lows[0] == pytest.approx(-2.045 * np.sqrt(30 / 29), abs=0.03)  # Student's quantile
@@ -111,16 +111,16 @@ def test_pairing_finds_a_small_gain_that_two_separate_intervals_would_not() -> N
     for scores in (challenger, champion):
         point, draws = bootstrap(partial(auc, target, scores), 2000, 500, 0)
         measured.append((point["auc"], draws["auc"]))
-    found = compare("roc_auc", measured, Promote(), 2000)
+    found = compare_models("roc_auc", measured, Promote(), 2000)
     assert found.verdict == "better"
     assert found.value == pytest.approx(measured[0][0] - measured[1][0])
     assert np.quantile(measured[0][1], 0.025) < np.quantile(measured[1][1], 0.975)
-    assert compare("roc_auc", measured[::-1], Promote(), 2000).verdict == "worse"
+    assert compare_models("roc_auc", measured[::-1], Promote(), 2000).verdict == "worse"
 
 
 def test_resamples_in_which_a_metric_has_no_value_are_left_out() -> None:
     draws = np.array([np.nan, 0.6, 0.7, 0.8])
-    found = compare("roc_auc", [(0.7, draws), (0.5, draws - 0.2)], Promote(), 40)
+    found = compare_models("roc_auc", [(0.7, draws), (0.5, draws - 0.2)], Promote(), 40)
     assert (found.low, found.high) == pytest.approx((0.2, 0.2))
 
 
@@ -145,8 +145,8 @@ def test_the_comparison_reads_like_the_example() -> None:
             Comparison("rmse", 3.891, 3.894, 0.003, -0.31, 0.32, 0.9, 0.02, 51, None),
             BOSTON,
             "the RMSE is 3.89 1,000 USD against 3.89 1,000 USD of v2.0.0 (gain +0.00, 80 % interval -0.31 to +0.32; less is "
-            "better), which is no better: the gain may be chance. The rows that v2.0.0 was trained on are not to be had, so "
-            "that some of them may be among these.",
+            "better), which is no better: the gain may be chance. The training rows of v2.0.0 are not available, so "
+            "some of them may be among these.",
         ),
         (
             Comparison("roc_auc", 0.88341, 0.88344, -0.00003, -0.00042, 0.00038, 0.975, 0.01, 1500, 0),
@@ -191,7 +191,7 @@ def test_floors_are_least_values_and_ceilings_where_less_is_better() -> None:
 @pytest.mark.parametrize("name", ["auc", "roc_auc_at_half", "rmse", "interval_coverage"])
 def test_a_floor_on_what_has_no_better_or_is_not_measured_is_an_error(name: str) -> None:
     found = metrics(roc_auc=0.8, interval_coverage=0.9, roc_auc_at_half=0.8)
-    with pytest.raises(UserError, match=rf"promote.floors: no bound can be set on '{name}'; there are roc_auc$"):
+    with pytest.raises(UserError, match=rf"promote.floors: no bound can be set on '{name}'; the metrics are roc_auc$"):
         check_floors(Promote(floors={name: 0.5}), found, "")
 
 
@@ -261,7 +261,7 @@ def test_intervals_may_cover_more_or_less_than_they_promise_by_the_tolerance(
     promote = Promote(coverage_tolerance=0.05)
     rule = check_calibration(metrics(interval_coverage=covered), rows, promote, np.empty(0), 0.9)
     assert rule.passed is passed
-    assert f"hold {covered:.1%} of the test rows where they promise 90.0%" in rule.detail
+    assert f"cover {covered:.1%} of the test rows where they promise 90.0%" in rule.detail
 
 
 def test_the_baseline_must_be_beaten_beyond_chance() -> None:
@@ -281,7 +281,7 @@ GOOD = Artifact("exported scorer", "", 1e-15, 0.0, 0.08)
         (GOOD, True, "equals the pipeline within 1e-09, scores the known row as recorded and answers in 0.08 ms a row"),
         (replace(GOOD, difference=2e-9), False, "differs from the pipeline by up to 2e-09 on the test rows"),
         (replace(GOOD, difference=float("nan")), False, "differs"),
-        (replace(GOOD, probe=1e-3), False, "scores the known row off by 0.001"),
+        (replace(GOOD, probe=1e-3), False, "scores the known row wrong by 0.001"),
         (replace(GOOD, latency_ms=5.1), False, "takes 5.1 ms a row where 5 ms are allowed"),
         (replace(GOOD, kind="pipeline", difference=None), True, "The pipeline scores the known row"),
         (Artifact("artifact", "EOFError: no more."), False, "The artifact cannot be used: EOFError: no more."),
@@ -303,7 +303,7 @@ def test_a_model_is_accepted_if_and_only_if_no_rule_fails_and_the_reason_names_a
     passed: tuple[bool | None, ...],
 ) -> None:
     rules = [Rule(name, found, f"Detail of {name}.", {}) for name, found in zip(NAMES, passed, strict=True)]
-    decision = decide(rules, "v1.2.3", "It is a patch version.")
+    decision = decide_promotion(rules, "v1.2.3", "It is a patch version.")
     failed = [rule for rule in rules if rule.passed is False]
     assert decision.accepted is (False not in passed)
     assert decision.rules == tuple(rules)

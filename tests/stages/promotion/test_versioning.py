@@ -4,11 +4,10 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.promotion.versioning import difference, making_code, next_version
+from stages.promotion.versioning import next_version, version_part
 
 MANIFEST: dict[str, Any] = {
     "columns": [{"name": "weight", "type": "number", "required": False, "unit": "kg"}],
@@ -22,7 +21,6 @@ MANIFEST: dict[str, Any] = {
     "rows": 300,
     "threshold": 0.4,
 }
-CODE = {"stages/train.py": "0" * 32, "stages/core/schema.py": "1" * 32}
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -37,9 +35,9 @@ def changed(**changes: Any) -> dict[str, Any]:
     [
         (changed(columns=[]), 0, "the columns of the row changed"),
         (changed(target="lost", task="regression", estimator="x"), 0, "the target and task of the row changed"),
-        (changed(features=["weight", "weekday"]), 1, "these changed: features."),
+        (changed(features=["weight", "weekday"]), 1, "its code or parameters changed: features."),
         (changed(estimator="voting", params={"model": "voting", "seed": 1}), 1, "changed: estimator and train.model."),
-        (changed(libraries={"numpy": "2.5"}, data={"sha256": "b"}), 1, "these changed: libraries."),
+        (changed(libraries={"numpy": "2.5"}, data={"sha256": "b"}), 1, "parameters changed: libraries."),
         (changed(data={"sha256": "b"}, rows=400, threshold=0.5), 2, "only the data changed"),
         (changed(params={"seed": 1}), 2, "only the seed changed"),
         (changed(params={"seed": 1}, data={"sha256": "b"}), 2, "only the data and seed changed"),
@@ -47,33 +45,18 @@ def changed(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_the_part_of_the_version_that_grows_follows_from_what_changed(new: dict[str, Any], part: int, words: str) -> None:
-    found, why = difference(MANIFEST, new, CODE, CODE)
+    found, why = version_part(MANIFEST, new, [])
     assert found == part
     assert words in why
     assert why.startswith(f"It is a {('major', 'minor', 'patch')[part]} version, as ")
 
 
 def test_changed_code_is_a_minor_version_and_is_named_while_it_is_short() -> None:
-    new = CODE | {"stages/train.py": "2" * 32}
-    assert difference(MANIFEST, MANIFEST, CODE, new)[1].endswith("changed: stages/train.py.")
-    many = {f"stages/{letter}.py": letter for letter in "abcdef"}
-    part, why = difference(MANIFEST, MANIFEST, many, {})
+    part, why = version_part(MANIFEST, MANIFEST, ["stages/train.py"])
     assert part == 1
+    assert why == "It is a minor version, as its code or parameters changed: stages/train.py."
+    _, why = version_part(MANIFEST, MANIFEST, [f"stages/{letter}.py" for letter in "abcdef"])
     assert why.endswith("changed: stages/a.py, stages/b.py, stages/c.py and 3 more.")
-
-
-def test_the_code_of_a_model_is_that_of_the_stages_that_made_it() -> None:
-    stages = {
-        f"{stage}@{project}": {
-            "cmd": "",
-            "deps": [{"path": f"stages/{stage}.py", "md5": stage}, {"path": f"data/{project}/x", "md5": "x"}],
-        }
-        for project in ("toy", "toy_plain")
-        for stage in ("ingest", "prepare", "train", "export", "evaluate", "explain")
-    }
-    del stages["ingest@toy"]
-    lock = yaml.safe_dump({"schema": "2.0", "stages": stages}).encode()
-    assert making_code(lock, "toy") == {f"stages/{stage}.py": stage for stage in ("prepare", "train", "export")}
 
 
 NUMBERS = st.tuples(*[st.integers(0, 12)] * 3)

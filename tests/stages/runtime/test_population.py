@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stages.core.schema import coerce
 from stages.projects._base import Project
-from stages.runtime.population import shares, stability, summarise, summarised
+from stages.runtime.population import shares, stability, stability_above_chance, summarise, summarised
 from tests.samples import records
 
 values = st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(np.nan)), min_size=1, max_size=80)
@@ -15,7 +15,7 @@ texts = st.lists(st.one_of(st.text(max_size=3), st.none()), min_size=1, max_size
 
 
 @given(values)
-def test_every_number_falls_into_one_bin_and_gaps_into_the_last(numbers: list[float]) -> None:
+def test_every_number_is_in_one_bin_and_missing_ones_in_the_last(numbers: list[float]) -> None:
     array = np.array(numbers)
     bins = summarised(array)
     assert np.isclose(sum(bins["shares"]), 1)
@@ -24,7 +24,7 @@ def test_every_number_falls_into_one_bin_and_gaps_into_the_last(numbers: list[fl
 
 
 @given(texts)
-def test_every_text_falls_into_one_bin_and_unknown_ones_into_the_rest(words: list[str | None]) -> None:
+def test_every_text_is_in_one_bin_and_unknown_ones_in_the_rest(words: list[str | None]) -> None:
     array = np.array([*words, None], dtype=object)[:-1]
     bins = summarised(array)
     assert np.isclose(sum(bins["shares"]), 1)
@@ -44,6 +44,15 @@ def test_the_index_is_the_one_of_the_book() -> None:
     expected, found = np.array([0.5, 0.5]), np.array([0.4, 0.6])
     by_hand = (0.4 - 0.5) * np.log(0.4 / 0.5) + (0.6 - 0.5) * np.log(0.6 / 0.5)
     assert stability(expected, found, 1000) == pytest.approx(by_hand)
+
+
+def test_few_rows_of_the_same_population_have_no_larger_index_than_many_and_a_shift_is_found() -> None:
+    rng = np.random.default_rng(0)
+    bins = summarised(rng.normal(size=5_000))
+    few = [stability_above_chance(bins, rng.normal(size=200), 5_000) for _ in range(50)]
+    assert np.mean(few) < 0.02
+    assert stability_above_chance(bins, rng.normal(size=20_000), 5_000) < 0.01
+    assert stability_above_chance(bins, rng.normal(0.6, size=500), 5_000) > 0.25
 
 
 def test_every_column_but_dates_is_summarised(project: Project) -> None:

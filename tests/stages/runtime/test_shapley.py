@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from onnx import ModelProto
 
 from stages.core.schema import coerce
-from stages.export import encoder_plan
+from stages.exporting.explainer import explainer_table, to_bytes
 from stages.exporting.onnx_graph import build_graph
-from stages.modeling.pipeline import assemble, build_model, calibrated, inner_pipeline, with_threshold
+from stages.exporting.plan import encoder_plan
+from stages.modeling.pipeline import assemble, build_model, calibrated, unwrap, with_threshold
 from stages.projects._base import Column, Columns, Project, load_project
 from stages.runtime.reasons import reasons
 from stages.runtime.scorer import Scorer
-from stages.runtime.shapley import Explainer, Explanation, Sampling, explainer_table, owner, to_bytes
+from stages.runtime.shapley import Explainer, Explanation, Sampling, owner
 from tests.samples import records, settings
 
 
@@ -109,7 +110,7 @@ def served(name: str, estimator: str, calibration: str = "none") -> tuple[Any, S
     if project.task == "classification":
         model = with_threshold(calibrated(model, train, seed=0), 0.3)
     pipeline = assemble(project, model).fit(frame, frame[project.target])
-    plan = encoder_plan(inner_pipeline(pipeline)["columns"])
+    plan = encoder_plan(unwrap(pipeline["model"]).encoder)
     graph: ModelProto = build_graph(pipeline["model"], sum(len(entry["columns"]) for entry in plan))
     scorer = Scorer(project, plan, graph.SerializeToString(deterministic=True))
     encoded = scorer.encode(coerce(frame, project.columns)[0])
@@ -118,7 +119,7 @@ def served(name: str, estimator: str, calibration: str = "none") -> tuple[Any, S
 
 
 def value_of(column: Column) -> st.SearchStrategy[Any]:
-    """Values that the row's schema lets through, and gaps where it lets gaps through."""
+    """Values that the row's schema lets through, and missing ones where it allows them."""
     low, high = column.ge if column.ge is not None else column.gt, column.le if column.le is not None else column.lt
     found: st.SearchStrategy[Any]
     if column.choices:
@@ -214,7 +215,7 @@ def test_a_target_that_is_no_logarithm_is_explained_in_its_unit() -> None:
     project = replace(load_project("toy_plain"), log_target=False)
     frame = records(project, 120)
     pipeline = assemble(project, build_model(project, "ridge", settings(), seed=0)).fit(frame, frame[project.target])
-    plan = encoder_plan(inner_pipeline(pipeline)["columns"])
+    plan = encoder_plan(unwrap(pipeline["model"]).encoder)
     graph = build_graph(pipeline["model"], sum(len(entry["columns"]) for entry in plan)).SerializeToString()
     scorer = Scorer(project, plan, graph)
     columns, _ = coerce(frame, project.columns)
@@ -229,7 +230,7 @@ def test_a_target_that_is_no_logarithm_is_explained_in_its_unit() -> None:
 def test_contributions_of_linear_models_are_those_of_shap(name: str, estimator: str) -> None:
     project = load_project(name)
     pipeline, scorer, encoded, explainer = served(name, estimator)
-    fitted_estimator = inner_pipeline(pipeline)["estimator"]
+    fitted_estimator = unwrap(pipeline["model"]).estimator
     expected = shap.LinearExplainer(fitted_estimator, shap.maskers.Independent(encoded, len(encoded))).shap_values(encoded)
     columns, _ = coerce(project.clean(records(project, 220)), project.columns)
     for number in range(5):

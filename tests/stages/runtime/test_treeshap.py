@@ -22,16 +22,18 @@ from sklearn.ensemble import (
 )
 
 import stages.runtime.treeshap
-from stages.runtime.treeshap import Trees, tree_table
+from stages.exporting.explainer import tree_table
+from stages.exporting.trees import read_trees
+from stages.runtime.treeshap import Table, Trees
 
 COLUMNS = 6  # of the frames below; the last is constant, so no tree uses it
 
 
-def rows(seed: int = 0, count: int = 300, gaps: float = 0.0) -> np.ndarray:
+def rows(seed: int = 0, count: int = 300, missing: float = 0.0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     matrix = rng.normal(size=(count, COLUMNS)) * [1, 1e-3, 1e5, 1, 1, 0]
     matrix[:, 3] = np.round(matrix[:, 3])
-    matrix[:, :-1][rng.random((count, COLUMNS - 1)) < gaps] = np.nan
+    matrix[:, :-1][rng.random((count, COLUMNS - 1)) < missing] = np.nan
     return matrix
 
 
@@ -41,8 +43,8 @@ def target(matrix: np.ndarray) -> np.ndarray:
     return wave + np.random.default_rng(1).normal(0, 0.3, len(matrix))
 
 
-def fitted(estimator: Any, gaps: float = 0.0) -> Any:
-    matrix = rows(gaps=gaps)
+def fitted(estimator: Any, missing: float = 0.0) -> Any:
+    matrix = rows(missing=missing)
     outcome = target(matrix)
     return estimator.fit(matrix, outcome > 0 if hasattr(estimator, "predict_proba") else outcome)
 
@@ -55,10 +57,14 @@ def raw_output(estimator: Any, matrix: np.ndarray) -> np.ndarray:
     return np.asarray(estimator.predict(matrix))
 
 
+def table_of(estimator: Any) -> Table:
+    ensemble = read_trees(estimator)
+    assert ensemble is not None
+    return tree_table(ensemble)
+
+
 def trees_of(estimator: Any) -> Trees:
-    table = tree_table(estimator)
-    assert table is not None
-    return Trees(table, COLUMNS)
+    return Trees(table_of(estimator), COLUMNS)
 
 
 def contributions(estimator: Any, matrix: np.ndarray) -> tuple[np.ndarray, float]:
@@ -97,9 +103,9 @@ def test_contributions_of_trees_are_those_of_shap(estimator: Any, block: int, mo
 
 
 @pytest.mark.parametrize("estimator", ENSEMBLES[:2], ids=["classifier", "regressor"])
-def test_gaps_follow_the_learned_side_as_in_shap(estimator: Any) -> None:
-    fitted(estimator, gaps=0.3)
-    matrix = rows(seed=2, count=25, gaps=0.4)
+def test_missing_values_follow_the_learned_branch_as_in_shap(estimator: Any) -> None:
+    fitted(estimator, missing=0.3)
+    matrix = rows(seed=2, count=25, missing=0.4)
     found, _ = contributions(estimator, matrix)
     expected = shap.TreeExplainer(estimator, feature_perturbation="tree_path_dependent").shap_values(
         matrix, check_additivity=False
@@ -108,7 +114,7 @@ def test_gaps_follow_the_learned_side_as_in_shap(estimator: Any) -> None:
 
 
 def by_definition(forest: Any, row: np.ndarray) -> np.ndarray:
-    """Shapley values from all coalitions, for scikit-learn's regression trees; shap misplaces their gaps."""
+    """Shapley values from all coalitions, for scikit-learn's regression trees; shap misplaces their missing values."""
 
     def expected(tree: Any, node: int, known: frozenset[int]) -> float:
         left, right = tree.children_left[node], tree.children_right[node]
@@ -137,10 +143,10 @@ def by_definition(forest: Any, row: np.ndarray) -> np.ndarray:
     return values
 
 
-def test_contributions_of_a_forest_with_gaps_are_shapley_values_by_definition() -> None:
-    forest = fitted(RandomForestRegressor(3, max_leaf_nodes=25, random_state=0), gaps=0.3)
+def test_contributions_of_a_forest_with_missing_values_are_shapley_values_by_definition() -> None:
+    forest = fitted(RandomForestRegressor(3, max_leaf_nodes=25, random_state=0), missing=0.3)
     trees = trees_of(forest)
-    for row in rows(seed=3, count=6, gaps=0.4):
+    for row in rows(seed=3, count=6, missing=0.4):
         np.testing.assert_allclose(trees(row), by_definition(forest, row), atol=1e-12)
 
 
@@ -149,14 +155,14 @@ EXTREME = st.sampled_from([0.0, -0.0, 1e-300, 1e38, 4e38, 1.7e308, -1.7e308, mat
 
 @given(st.lists(EXTREME | st.floats(-3, 3), min_size=COLUMNS, max_size=COLUMNS))
 def test_any_numbers_add_up(values: list[float]) -> None:
-    trees, estimator = _gappy_boosting()
+    trees, estimator = _boosting()
     row = np.array(values)
     assert trees.base + trees(row).sum() == pytest.approx(raw_output(estimator, row[None])[0], abs=1e-9)
 
 
 @cache
-def _gappy_boosting() -> tuple[Trees, Any]:
-    estimator = fitted(HistGradientBoostingRegressor(**HIST), gaps=0.2)
+def _boosting() -> tuple[Trees, Any]:
+    estimator = fitted(HistGradientBoostingRegressor(**HIST), missing=0.2)
     return trees_of(estimator), estimator
 
 
@@ -169,8 +175,7 @@ def test_numbers_beyond_float32_go_the_way_of_infinity() -> None:
 def test_values_are_rounded_to_float32_where_the_estimator_rounds_them() -> None:
     matrix = np.repeat([[0.1], [0.3]], 20, axis=0)
     forest = RandomForestRegressor(3, bootstrap=False).fit(matrix, matrix[:, 0])
-    table = tree_table(forest)
-    assert table is not None
+    table = table_of(forest)
     threshold = float(table["number"][0])
     just_above = np.nextafter(threshold, 1)  # and equal to it, as float32
     assert Trees(table, 1)(np.array([just_above])).sum() < 0
@@ -188,10 +193,3 @@ def test_trees_of_one_leaf_are_part_of_the_base() -> None:
     found, base = contributions(stump, matrix)
     assert not found.any()
     assert base == pytest.approx(step.mean())
-
-
-def test_trees_with_native_categories_are_not_explained_as_if_they_were_numbers() -> None:
-    matrix = rows(count=100)
-    matrix[:, 3] = np.arange(100) % 4
-    native = HistGradientBoostingRegressor(max_iter=3, categorical_features=[3]).fit(matrix, matrix[:, 3] % 2)
-    assert tree_table(native) is None

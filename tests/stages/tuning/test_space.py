@@ -11,13 +11,13 @@ from stages.core.params import load_block
 from stages.modeling.settings import Train
 from stages.projects._base import project_names
 from stages.tuning.settings import Choice, Range
-from stages.tuning.space import covers, lowest, rewritten, rounded, standing, with_values
+from stages.tuning.space import covers, current_values, lowest, rewritten, rounded, with_values
 from tests.samples import ROOT
 
 REAL_PROJECTS = True
 
 TEXT = """\
-# All knobs.
+# All parameters.
 base:
   seed: 0   # fixed
 
@@ -82,15 +82,15 @@ def test_what_was_written_is_what_is_trained_with(tmp_path: Path, tiny: float) -
     (tmp_path / "params.yaml").write_text(rewritten(TEXT, "toy", "voting", values))
     after = load_block("toy", "train", Train, tmp_path / "params.yaml")
     assert after.model_dump() == with_values(before, "voting", values).model_dump()
-    assert standing(after, "voting", dict.fromkeys(values, Range(low=0, high=1))) == values
+    assert current_values(after, "voting", dict.fromkeys(values, Range(low=0, high=1))) == values
     assert before.estimators["voting"]["members"]["extra_trees"] == 1, "the settings given stay as they are"
 
 
-def test_only_values_that_are_set_stand(tmp_path: Path) -> None:
+def test_only_values_that_are_set_are_current(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(TEXT)
     train = load_block("toy", "train", Train, tmp_path / "params.yaml")
     space: dict[str, Any] = dict.fromkeys(("random_forest.n_estimators", "random_forest.max_features"), Range(low=1, high=9))
-    assert standing(train, "voting", space) == {"random_forest.n_estimators": 5}
+    assert current_values(train, "voting", space) == {"random_forest.n_estimators": 5}
 
 
 @given(st.floats(1e-9, 1e9), st.floats(1e-9, 1e9), st.floats(0, 1))
@@ -116,7 +116,7 @@ def test_whole_numbers_and_choices_stay_as_drawn() -> None:
         (Choice(choices=["sqrt", 0.5]), ["sqrt", 0.5], ["log2", 0.4, 1]),
     ],
 )
-def test_what_stands_outside_the_space_is_told_from_what_is_in_it(part: Any, inside: list[Any], outside: list[Any]) -> None:
+def test_a_value_outside_the_space_is_recognised(part: Any, inside: list[Any], outside: list[Any]) -> None:
     assert all(covers(part, value) for value in inside)
     assert not any(covers(part, value) for value in outside)
     assert covers(part, lowest({"key": part})["key"])

@@ -1,0 +1,149 @@
+"""What the gate decides on the model in the workspace, and that decision as a line of the ledger. Writes nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ruamel.yaml import YAML
+
+from stages.core.cli import UserError
+from stages.core.files import Paths
+from stages.projects._base import load_project
+from stages.promotion import gate
+from stages.promotion.checkout import model_hash_at
+from stages.promotion.dvc import outdated_stages
+from stages.promotion.evidence import Model, contest, known_rows, load_terms, meet_champion, rows_trained_on, try_artifact
+from stages.promotion.gate import Comparison, Decision
+from stages.promotion.git import git, uncommitted
+from stages.promotion.tags import PROD, Version, in_stage
+from stages.promotion.versioning import name_version
+from stages.runtime.identity import md5, model_files, model_hash, outputs
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What the gate decides on the workspace's model. `version` is the one it has, or gets when it is promoted;
+    `challenger` and `metrics` are as in the ledger.
+    """
+
+    decision: Decision
+    champion: Version | None
+    comparison: Comparison | None
+    metrics: dict[str, dict[str, float]]
+    version: str
+    challenger: dict[str, Any]
+
+
+def propose(name: str) -> Proposal:
+    """The decision on the workspace's model. UserError where a file is missing, here or for the champion."""
+    project, terms, paths = load_project(name), load_terms(name), Paths(name)
+    promote = terms.promote
+    lock = read_file(Path("dvc.lock"))
+    manifest = json.loads(read_file(paths.model / "manifest.json"))
+    evaluation = json.loads(read_file(paths.reports / "evaluation.json"))
+    test = pd.read_parquet(io.BytesIO(read_file(paths.data / "test.parquet")))
+    metrics, rows = evaluation["metrics"], len(test)
+    scores, artifact = try_artifact(project, paths.model, test)
+    champion, label, before = in_stage(name), None, manifest
+    compared: Comparison | str = f"There is no version in {PROD} to compare with."
+    rates: list[dict[str, Any]] = []
+    if champion:
+        label, other = champion.version, meet_champion(project, champion, manifest, test)
+        before, seen = other.manifest, rows_trained_on(project, champion)
+        known = None if seen is None else known_rows(project, seen, test)
+        compared, rates = contest(project, terms, (Model(manifest, scores), other), test, known, label)
+    version, revision, why = name_version(name, champion, (before, manifest), lock)
+    probability = np.zeros(rows) if isinstance(scores, str) else scores
+    rules = (
+        gate.check_floors(promote, metrics, project.unit),
+        gate.check_gain(compared, metrics, rows, project, label),
+        gate.check_fairness(rates, promote, label),
+        gate.check_calibration(metrics, rows, promote, probability, manifest.get("interval", {}).get("coverage")),
+        gate.check_baseline(metrics, evaluation["baseline"], project),
+        gate.check_artifact(artifact, promote),
+    )
+    return Proposal(
+        decision=gate.decide_promotion(rules, version, why),
+        champion=champion,
+        comparison=None if isinstance(compared, str) else compared,
+        metrics=metrics,
+        version=version,
+        challenger={
+            "revision": revision,
+            "hash": model_hash(model_files(outputs(lock), name)),
+            "data": manifest["data"]["sha256"],
+            "estimator": manifest["estimator"],
+        },
+    )
+
+
+def ledger_entry(proposal: Proposal, by: str) -> dict[str, Any]:
+    """The proposal as a line of the ledger."""
+    decision, champion, comparison = proposal.decision, proposal.champion, proposal.comparison
+    return {
+        "event": "promotion",
+        "by": by,
+        "reason": decision.reason,
+        "accepted": decision.accepted,
+        "version": proposal.version if decision.accepted else None,
+        "stage": PROD if decision.accepted else None,
+        "challenger": proposal.challenger,
+        "champion": champion and describe_champion(champion),
+        "rules": [asdict(rule) for rule in decision.rules],
+        "metrics": proposal.metrics,
+        "comparison": comparison and asdict(comparison),
+    }
+
+
+def describe_champion(champion: Version) -> dict[str, str]:
+    """A champion as in the ledger."""
+    digest = model_hash_at(champion.project, champion.revision)
+    return {"version": champion.version, "revision": champion.revision, "hash": digest}
+
+
+def settled(name: str, promotions: list[dict[str, Any]], digest: str) -> str | None:
+    """Why there is nothing to decide on the model with this hash, if so: it was promoted once. If it has been replaced
+    since, that had a reason which the gate does not know.
+    """
+    champion = in_stage(name)
+    if champion and model_hash_at(name, champion.revision) == digest:
+        return f"this model is {champion.version}, which is in {PROD}: nothing to decide"
+    for entry in reversed(promotions):
+        if entry["accepted"] and entry["challenger"]["hash"] == digest:
+            back = f"python -m stages.deploy {name} --version {entry['version']}"
+            return (
+                f"this model was promoted as {entry['version']} and replaced: nothing to decide; `{back}` deploys it again"
+            )
+    return None
+
+
+def check_committed(name: str) -> None:
+    """UserError unless the last commit holds the code, and dvc.lock the model, that the workspace has."""
+    own = ("stages", "dvc.yaml", "dvc.lock", "params.yaml")
+    untracked = git("ls-files", "--others", "--exclude-standard", "--", *own).splitlines()
+    if changed := [*uncommitted(), *untracked]:
+        raise UserError(f"the last commit, which gets the tag, lacks {', '.join(changed)}: commit or restore what changed")
+    for file, digest in model_files(outputs(read_file(Path("dvc.lock"))), name).items():
+        path = Paths(name).model / file
+        if not path.exists() or md5(path) != digest:
+            raise UserError(f"{path} is not the file that dvc.lock records: run `dvc checkout {path}`, or `dvc pull {path}`")
+    if stale := outdated_stages(stages_of(name)):
+        raise UserError(f"out of date: {', '.join(stale)}. Run `dvc repro {' '.join(stale)}` and commit what it changed")
+
+
+def stages_of(name: str) -> list[str]:
+    """The stages of a project by the name that DVC gives them."""
+    return [f"{stage}@{name}" for stage in YAML(typ="safe").load(read_file(Path("dvc.yaml")))["stages"]]
+
+
+def read_file(path: Path) -> bytes:
+    """A file of the workspace; UserError if it is missing."""
+    if not path.exists():
+        raise UserError(f"{path} is missing: run `dvc pull` or `dvc repro`")
+    return path.read_bytes()
