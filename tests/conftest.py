@@ -18,6 +18,7 @@ hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, de
 hypothesis.settings.load_profile("tests")
 
 
+EXPENSIVE = {"browser", "joined", "postgres", "reproduced", "s3", "scheduler", "trained"}
 LONGEST = ("test_story.py", "test_retrain.py", "test_tune.py", "test_verify.py")
 
 
@@ -27,8 +28,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first: one that is begun last keeps the other processes waiting for it."""
+    """The longest first: one that is begun last keeps the other processes waiting for it. What needs a clone, a cluster, a
+    browser, a PostgreSQL or the trained real projects is slow.
+    """
     items.sort(key=lambda item: item.path.name not in LONGEST)
+    for item in items:
+        chosen = getattr(item, "callspec", None)
+        if EXPENSIVE & {*getattr(item, "fixturenames", ()), *map(str, chosen.params.values() if chosen else ())}:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -62,12 +62,12 @@ def late_probability(row: Columns, *, concept: bool = False) -> np.ndarray:
 
 
 def simulate(rng: Generator, rows: int, shift: str | None = None) -> Columns:
-    """Parcels of 900 senders, late by `late_probability`; some weights and regions are missing."""
+    """Parcels of 59 senders, late by `late_probability`; some weights and regions are missing."""
     weight = np.round(rng.gamma(2, 4, rows) + 0.1, 1).clip(0.1, 50)
     carrier = rng.choice(np.array(["Ant", "Bee", "Cat"], dtype=object), rows, p=[0.5, 0.25, 0.25])
     row: Columns = {
         "parcel": np.arange(1, rows + 1),
-        "sender": rng.integers(1, 900, rows).astype(float),
+        "sender": rng.integers(1, 60, rows).astype(float),
         "carrier": carrier,
         "region": rng.choice(np.array(["north", "south"], dtype=object), rows),
         "distance": np.round(np.clip(20 + rng.gamma(4.4, 40, rows) + (65 if shift == "covariate" else 0), 20, 900)),

@@ -20,8 +20,6 @@ from tests.serve.checkout import json_rows
 from tests.serve.process import Server
 from tests.toys import TOYS
 
-pytestmark = pytest.mark.slow
-
 KEY = "a-long-random-key"
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 REFUSED = "422"  # what the browser itself says in the console of a request that the server refuses

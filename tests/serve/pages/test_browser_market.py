@@ -14,8 +14,6 @@ from playwright.sync_api import Page, expect
 from stages.projects._base import Project
 from tests.serve.browser import accessible_in_both_themes, overflow
 
-pytestmark = pytest.mark.slow
-
 FILTERS = [{"built-from": "2005"}, {"price-to": "80000"}, {"condition": "good"}]  # what a visitor sets, one after another
 
 

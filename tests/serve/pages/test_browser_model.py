@@ -19,8 +19,6 @@ from tests.serve.pages.test_history import HOSTILE, decided
 from tests.serve.pages.test_monitoring import HOSTILE as MODEL
 from tests.serve.process import Server
 
-pytestmark = pytest.mark.slow
-
 ADDRESSES = ("model", "history", "monitoring", "monitoring?hours=168", "predictions")
 # What a stranger's report might try; each line it writes says how far it came.
 SPY = """<!doctype html><title>x</title><body><script>

@@ -79,11 +79,11 @@ def test_dimensions_are_columns_with_their_unit_and_features() -> None:
     frame, scores = cars()
     found = {dimension["name"]: dimension for dimension in made(frame, scores)["dimensions"]}
     assert list(found) == list(project.market)
-    assert (found["hours"]["unit"], found["age"]["unit"]) == ("hours", "")
-    place = int(np.flatnonzero(frame["hours"].notna() & frame["built"].notna())[0])
+    assert (found["size"]["unit"], found["age"]["unit"]) == ("square feet", "")
+    place = int(np.flatnonzero(frame["size"].notna() & frame["built"].notna())[0])
     row = frame.iloc[place]
     assert found["brand"]["levels"][found["brand"]["values"][place]] == row["builder"].split()[0]
-    assert found["hours"]["values"][place] == pytest.approx(row["hours"], rel=1e-3)
+    assert found["size"]["values"][place] == pytest.approx(row["size"], rel=1e-3)
     assert found["age"]["values"][place] == pytest.approx(row["posted"].year - row["built"], abs=1)
     gap = int(np.flatnonzero(frame["built"].isna())[0])
     assert found["built"]["values"][gap] is None

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from serve.models.loader import load_model
+from serve.models.rows import RowCodec
 from stages.core.files import Paths, read_json
 from stages.core.params import load_block
-from stages.core.schema import coerce
 from stages.modeling.settings import Train
 from stages.projects._base import Project
 from stages.summary import main as summarise
-from tests.samples import ROOT, STAGES, records
+from tests.samples import ROOT, STAGES
 from tests.serve.checkout import json_rows, pipeline_scores, settings
 from tests.serve.test_app import IMPORTS, UNWANTED
 from tests.stages.test_dag import outputs
@@ -27,7 +27,6 @@ from tests.stages.test_dag import outputs
 REAL_PROJECTS = True
 
 
-@pytest.mark.slow
 def test_the_stages_make_what_dvc_expects_with_the_estimator_of_the_params(
     project: Project, trained: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -43,14 +42,13 @@ def test_the_stages_make_what_dvc_expects_with_the_estimator_of_the_params(
     assert f"{project.name}: {made['estimator']}, " in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_the_server_scores_rows_as_the_pipeline_does_and_its_explanations_add_up(project: Project, joined: Path) -> None:
     model = load_model(project.name, settings(joined, joined))
-    columns, unreadable = coerce(records(project, 150, seed=7), project.columns)
-    assert not any(mask.any() for mask in unreadable.values())
-    expected = pipeline_scores(joined / "models" / project.name, project, json_rows(project.name, 60))
+    rows, codec = json_rows(project.name, 60), RowCodec(project, 60)
+    columns = codec.columns(codec.read_batch(json.dumps({"rows": rows}).encode()))
+    expected = pipeline_scores(joined / "models" / project.name, project, rows)
     assert len(set(expected)) > 5
-    np.testing.assert_allclose(model.scorer.score(columns)[:60], expected, rtol=1e-9)
+    np.testing.assert_allclose(model.scorer.score(columns), expected, rtol=1e-9)
     if model.explainer is not None:
         for number in range(3):
             found = model.explainer.explain({name: values[[number]] for name, values in columns.items()})
@@ -58,7 +56,6 @@ def test_the_server_scores_rows_as_the_pipeline_does_and_its_explanations_add_up
             assert total == pytest.approx(found.output, rel=1e-9, abs=1e-9)
 
 
-@pytest.mark.slow
 def test_the_server_of_all_projects_answers_on_every_route_and_page_without_a_training_library(
     joined: Path, tmp_path: Path
 ) -> None:

@@ -37,16 +37,16 @@ def test_reasons_for_a_class_are_the_strongest_in_words() -> None:
 
 def test_reasons_for_a_price_are_changes_in_per_cent_or_in_its_unit() -> None:
     project = load_project("toy_price")
-    row = {"hours": 980.0, "built": 2013, "moored": 1, "posted": date(2019, 3, 14)}
-    found = explained("log", hours=-0.128, built=0.5, moored=0.01, posted=0.001)
+    row = {"size": 98_000.0, "built": 2013, "moored": 1, "posted": date(2019, 3, 14)}
+    found = explained("log", size=-0.128, built=0.5, moored=0.01, posted=0.001)
     assert reasons(found, row, project, k=9) == [
         "Year built 2013 raises the asking price by about 65 %",
-        "Engine hours 980 hours lowers the asking price by about 12 %",
+        "Living area 98,000 square feet lowers the asking price by about 12 %",
         "Has a mooring: yes raises the asking price by about 1 %",
         "Day of the advert 2019-03-14 raises the asking price by about 0.1 %",
     ]
-    assert reasons(explained("value", hours=-1234.5), row, project) == [
-        "Engine hours 980 hours lowers the asking price by about 1,230 USD"
+    assert reasons(explained("value", size=-1234.5), row, project) == [
+        "Living area 98,000 square feet lowers the asking price by about 1,230 USD"
     ]
 
 
@@ -56,8 +56,8 @@ def test_reasons_from_far_outside_the_training_data_stay_short() -> None:
         "Distance 42 km makes “late” more likely (odds more than × 100)",
         "Declared value 0 EUR makes “late” less likely (odds less than × 0.01)",
     ]
-    assert reasons(explained("log", hours=800.0), {"hours": 0}, load_project("toy_price")) == [
-        "Engine hours 0 hours raises the asking price by more than 1,000 %"
+    assert reasons(explained("log", size=800.0), {"size": 0}, load_project("toy_price")) == [
+        "Living area 0 square feet raises the asking price by more than 1,000 %"
     ]
 
 
