@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stages.core.schema import coerce
 from stages.projects._base import Project
-from stages.runtime.population import shares, stability_above_chance, stability, summarise, summarised
+from stages.runtime.population import shares, stability, stability_above_chance, summarise, summarised
 from tests.samples import records
 
 values = st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(np.nan)), min_size=1, max_size=80)
