@@ -6,9 +6,9 @@ Every method blocks (fsync) and none is safe to run beside another: the log runs
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -17,9 +17,6 @@ from pathlib import Path
 import msgspec
 
 from serve.log.tables import Entry
-
-if sys.platform != "win32":
-    import fcntl
 
 _log = logging.getLogger(__name__)
 _encoder = msgspec.json.Encoder()
@@ -179,8 +176,6 @@ class _File:
         return None
 
     def _lock(self) -> bool:
-        if sys.platform == "win32":
-            return True
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
@@ -239,8 +234,6 @@ def _is(line: bytes, needle: bytes) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    if sys.platform == "win32":
-        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

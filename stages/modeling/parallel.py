@@ -42,7 +42,7 @@ def cluster(address: str) -> Iterator[None]:
     except ImportError:
         raise UserError(
             "DASK_SCHEDULER_ADDRESS is set but Dask is not installed: unset it, or "
-            ".venv/bin/uv pip install -r pyproject.toml --extra dask -c requirements.lock"
+            ".venv/bin/uv pip install -r pyproject.toml --extra dask -c requirements-dev.lock"
         ) from None
 
     class Cluster(DaskDistributedBackend):

@@ -125,3 +125,8 @@ def _parts(path: Path) -> Iterator[pd.DataFrame]:
     with ParquetFile(path) as file:
         for part in file.iter_batches(CHUNK):
             yield part.to_pandas()
+
+
+def most_frequent(values: Counter[str], count: int) -> dict[str, int]:
+    """The most frequent values; of equally frequent ones the first by name, whatever the order of the rows."""
+    return dict(sorted(values.items(), key=lambda item: (-item[1], item[0]))[:count])

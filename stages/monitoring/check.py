@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
-from stages.monitoring.batch import Batch
+from stages.monitoring.batch import Batch, most_frequent
 from stages.monitoring.columns import Finding, compare_column, compare_numbers
 from stages.monitoring.joint import classifier_test, dependence_test
 from stages.monitoring.outcomes import compare_errors, expected_metric, measured_metric
@@ -151,10 +150,5 @@ def describe_batch(batch: Batch) -> dict[str, Any]:
         "sampled": sampled,
         "rejected": dict(batch.reasons),
         "gaps": {name: count / batch.accepted for name, count in sorted(batch.missing.items()) if count},
-        "unseen": {name: most_frequent(values) for name, values in sorted(batch.unseen.items()) if values},
+        "unseen": {name: most_frequent(values, 5) for name, values in sorted(batch.unseen.items()) if values},
     }
-
-
-def most_frequent(values: Counter[str]) -> dict[str, int]:
-    """The five most frequent values; of equally frequent ones the first by name, whatever the order of the rows."""
-    return dict(sorted(values.items(), key=lambda item: (-item[1], item[0]))[:5])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ks_2samp
 
-from stages.monitoring.batch import Batch
+from stages.monitoring.batch import Batch, most_frequent
 from stages.monitoring.columns import is_measured, missing_test
 from stages.monitoring.settings import Drift
 from stages.projects._base import Project
@@ -45,10 +45,10 @@ def schema_faults(batch: Batch, project: Project, max_rejected: float) -> list[F
     if share <= max_rejected:
         return []
     words, advice = [], ""
-    for reason, count in batch.reasons.most_common(3):
+    for reason, count in most_frequent(batch.reasons, 3).items():
         name, _, rule = reason.partition(": ")
         worst = batch.offenders.get(reason)
-        value = f" but {worst.most_common(1)[0][0]!r}" if worst else ""
+        value = f" but {next(iter(most_frequent(worst, 1)))!r}" if worst else ""
         words.append(f"`{name}` {rule}{value} in {count / batch.rows:.1%}")
         if rule.startswith("is none of"):
             advice = f"; if that is a new category and no error, extend the row in stages/projects/{project.name}.py first"
