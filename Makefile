@@ -48,9 +48,11 @@ test: setup-dev  ## run the tests
 test-quick: setup-dev  ## run those that take little time
 	python -m pytest -m 'not slow and not long and not image'
 
-test-all: setup-dev  ## run them all, the longest too, and measure how much of the code they cover
-	COVERAGE_CORE=$$(python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")') \
-	  python -m pytest --cov -m 'not image'
+test-coverage: setup-dev  ## run the tests and measure how much of the code they cover
+	COVERAGE_CORE=$$(python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")') python -m pytest --cov
+
+test-all: setup-dev  ## run them all, the longest too
+	python -m pytest -m 'not image'
 
 test-image: setup-dev  ## build the server's image and try it in a container; as root, with mmdebstrap, buildah, podman and runc
 	python -m pytest -n 0 -m image tests/serve/test_image.py
@@ -94,5 +96,5 @@ clean:  ## remove the environment, caches and everything the pipeline made
 	rm -rf data models $(filter-out reports/%/metrics.json reports/%/ledger.jsonl,$(wildcard reports/*/*))
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup setup-dev lock repro experiments serve image test test-quick test-all test-image lint bench screenshots \
-  verify clean
+.PHONY: help setup setup-dev lock repro experiments serve image test test-quick test-coverage test-all test-image lint bench \
+  screenshots verify clean
