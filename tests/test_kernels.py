@@ -88,7 +88,9 @@ def test_what_the_user_set_stays(of_user: dict[str, str], left: str, why: str) -
 
 
 @needs_fixed
-@pytest.mark.parametrize("module", ["stages.train", "stages.runtime.kernels; import numpy", "serve.app", "serve.models"])
+@pytest.mark.parametrize(
+    "module", ["stages.modeling.pipeline", "stages.runtime.kernels; import numpy", "serve.app", "serve.models.loader"]
+)
 def test_they_are_set_before_numpy_loads_whichever_module_comes_first(module: str) -> None:
     assert python(f"{WHAT_NUMPY_FINDS}\nimport {module}").stdout == "1 Haswell X86_V3\n"
 

@@ -130,6 +130,7 @@ def test_the_command_checks_all_projects_first_and_says_what_is_wrong(deployed: 
         return subprocess.run(called, env=environment, capture_output=True, text=True)
 
     assert "--batch" in command().stderr
+    copy_dag(deployed)
     wrong = command("--batch", "simulate")
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert wrong.stderr.startswith(
@@ -139,7 +140,6 @@ def test_the_command_checks_all_projects_first_and_says_what_is_wrong(deployed: 
     write_params(deployed, *TOYS)
     document = YAML(typ="safe").load(Path("params.yaml"))
     YAML(typ="safe").dump({**document, "toy": block}, Path("params.yaml"))
-    copy_dag(deployed)
     done = command("--batch", "simulate?rows=300&shift=covariate", "--dry-run")
     assert done.returncode == 4, done.stderr
     assert "Retrain: 300 rows differ from what the model was trained on." in done.stdout
@@ -156,7 +156,9 @@ def test_a_file_that_the_server_dumped_gives_the_report_that_its_rows_do(deploye
         lines.writerow([*project.row.model_fields, project.target])
         for row in frame.to_dict("records"):
             values = (row[name] for name in (*project.row.model_fields, project.target))
-            lines.writerow("" if pd.isna(value) else value for value in values)
+            lines.writerow(
+                "" if pd.isna(value) else value.date() if isinstance(value, pd.Timestamp) else value for value in values
+            )
     assert drift("raw.parquet") == drift("logged.csv") == 4
     reports = [json.loads(Path(f"reports/toy/drift/{name}.json").read_text()) for name in ("raw", "logged")]
     for report in reports:

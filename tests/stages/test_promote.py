@@ -113,7 +113,7 @@ def test_a_model_that_is_good_enough_becomes_the_next_version_with_every_number_
     assert entry["comparison"] == compared.__dict__
     assert (compared.rows, compared.left_out) == (100, 0)
     assert compared.challenger == pytest.approx(entry["metrics"]["roc_auc"]["value"], abs=1e-9)
-    assert f"against {compared.champion:.2f} of v1.0.0 (gain {compared.value:+.2f}, 95 % interval" in entry["reason"]
+    assert f"against {compared.champion:.3f} of v1.0.0 (gain {compared.value:+.3f}, 95 % interval" in entry["reason"]
     assert "It is a minor version, as its code or parameters changed: stages/projects/toy.py." in entry["reason"]
     assert tags.in_stage("toy") == tags.Version("toy", "v1.1.0", commit)
     assert [version.version for version in tags.versions("toy")] == ["v1.1.0", "v1.0.0"]

@@ -16,7 +16,7 @@ def test_the_page_of_evidently_leaves_out_what_has_no_value_and_takes_what_never
     constant = next(column.name for column in model.project.columns if column.kind == "number")
     optional = [column.name for column in model.project.columns if not column.required and column.name != constant]
     frame = raw(name, 300).assign(**dict.fromkeys(optional, None))
-    batch = gathered(model, frame.assign(**{constant: frame[constant].iloc[0]}))
+    batch = gathered(model, frame.assign(**{constant: frame[constant].dropna().iloc[0]}))
     scores = truth(model.project, batch.frame)
     save_html(model, batch.frame, scores, check_batch(model, batch, scores, Drift(), 0.02, 0), 0.01, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()

@@ -52,7 +52,7 @@ def test_few_rows_of_the_same_population_have_no_larger_index_than_many_and_a_sh
     few = [stability_above_chance(bins, rng.normal(size=200), 5_000) for _ in range(50)]
     assert np.mean(few) < 0.02
     assert stability_above_chance(bins, rng.normal(size=20_000), 5_000) < 0.01
-    assert stability_above_chance(bins, rng.normal(0.6, size=500), 5_000) > 0.25
+    assert stability_above_chance(bins, rng.normal(0.8, size=500), 5_000) > 0.25
 
 
 def test_every_column_but_dates_is_summarised(project: Project) -> None:
