@@ -287,7 +287,7 @@ def test_a_fresh_clone_is_reported_from_what_git_has(known: Path, revisions: tup
 def test_a_pipeline_that_dvc_cannot_read_is_said_to_be_broken(known: Path) -> None:
     with (known / "dvc.yaml").open("a") as file:
         file.write("stages: {}\n")
-    with pytest.raises(UserError, match="dvc.yaml is no valid YAML: .*duplicate key"):
+    with pytest.raises(UserError, match=r"dvc\.yaml is no valid YAML: .*duplicate key"):
         report.main("HEAD")
 
 
