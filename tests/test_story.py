@@ -20,7 +20,7 @@ from tests.conftest import S3Server
 from tests.serve.checkout import example
 from tests.serve.process import Server
 
-SETTINGS = {"promote": {"floors": {"roc_auc": 0.6}, "latency_ms": 1000}}
+SETTINGS = {"promote": {"floors": {"roc_auc": 0.6}, "latency_ms": 1000, "fairness_margin": 0.5}}
 TRAIN = {
     "model": "logistic_regression", "candidates": ["logistic_regression"], "folds": 2, "calibration": "sigmoid",
     "logistic_regression": {"C": 1.0}, "hist_gradient_boosting": {"max_iter": 1, "max_leaf_nodes": 2},

@@ -23,22 +23,20 @@ PYTHONPATH = f"{ROOT / 'tests' / 'site'}:{ROOT}"  # with this a process knows th
 def known(folder: Path = FOLDER) -> Iterator[None]:
     """Let this process, and those it begins with its environment, know only the projects in `folder`.
 
-    Another folder than the tests' own may hold a toy that was changed; only this process knows that one.
+    Another folder than the tests' own, in a clone's stages, may hold a toy that was changed.
     """
     before, modules = stages.projects.__path__, {}
     environment = os.environ.get("PYTHONPATH")
-    if folder == FOLDER:
-        os.environ["PYTHONPATH"] = PYTHONPATH
-    else:
+    os.environ["PYTHONPATH"] = PYTHONPATH if folder == FOLDER else str(folder.parents[1])
+    if folder != FOLDER:
         modules = {name: sys.modules.pop(f"stages.projects.{name}", None) for name in TOYS}
     stages.projects.__path__ = [str(folder)]
     try:
         yield
     finally:
         stages.projects.__path__ = before
-        if folder == FOLDER:
-            os.environ.pop("PYTHONPATH")
-            os.environ.update({"PYTHONPATH": environment} if environment is not None else {})
+        os.environ.pop("PYTHONPATH")
+        os.environ.update({"PYTHONPATH": environment} if environment is not None else {})
         for name, module in modules.items():
             sys.modules.pop(f"stages.projects.{name}", None)
             if module is not None:
