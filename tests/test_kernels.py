@@ -112,6 +112,7 @@ def test_the_battery_tells_kernels_apart() -> None:
     assert {"cholesky", "exp_log_sqrt", "logistic_regression", "matrix_product", "solve"} <= {*different}
 
 
+@pytest.mark.long
 @needs_fixed
 @pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="no qemu-x86_64 here: apt-get install qemu-user")
 def test_an_emulated_haswell_computes_the_same_bytes() -> None:

@@ -26,8 +26,6 @@ TRAIN = {
     "logistic_regression": {"C": 1.0}, "hist_gradient_boosting": {"max_iter": 1, "max_leaf_nodes": 2},
 }  # fmt: skip
 
-pytestmark = pytest.mark.slow
-
 
 @dataclass
 class Clone:
@@ -85,6 +83,7 @@ def clone(tmp_path: Path, s3: S3Server) -> Clone:
     return clone
 
 
+@pytest.mark.long
 def test_a_model_is_promoted_challenged_replaced_taken_back_and_served_elsewhere(
     clone: Clone, tmp_path: Path, s3: S3Server
 ) -> None:

@@ -40,6 +40,8 @@ def changed_code(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[str
     """
     differing = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
     gone, came = sorted(old.keys() - new.keys()), sorted(new.keys() - old.keys())
+    if not gone or not came:
+        return differing
     before, after = ({path: _statements(content) for path, content in side.items()} for side in (old, new))
     everything_before, everything_after = (set().union(*side.values()) for side in (before, after))
     if not any(before[path] & after[other] for path in gone for other in came):

@@ -68,9 +68,10 @@ def outdated_stages(stages: Sequence[str] | None = None) -> list[str]:
 
     with repository() as repo:
         try:
-            return list(repo.status(targets=stages))
+            found = repo.status()  # of all stages, as DVC reads dvc.yaml again for each that it is asked for
         except DvcException as error:
             raise UserError(f"`dvc status` failed: {error}") from None
+    return [stage for stage in found if stages is None or stage in stages]
 
 
 def run_dvc(*arguments: str) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+from contextlib import chdir
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.projects._base import Project, load_project
+from stages.promotion.dvc import outdated_stages
 from tests.clones import run
 from tests.samples import DAG, QUICK, ROOT, STAGES
 from tests.verify import compare
@@ -125,8 +127,8 @@ def test_an_experiment_with_another_model_runs_only_what_comes_after_it(clone: P
 
 def outdated(clone: Path) -> set[str]:
     """The stages of the toy project whose code or params differ from those they ran with."""
-    status = json.loads(run(clone, "dvc", "status", "--json", *TARGETS))
-    return {name.removesuffix("@toy") for name in status}
+    with chdir(clone):
+        return {name.removesuffix("@toy") for name in outdated_stages(TARGETS)}
 
 
 def test_a_changed_line_in_a_module_outdates_the_stages_that_list_it_or_its_folder(clone: Path) -> None:
@@ -175,6 +177,7 @@ def test_prose_caches_and_what_only_commands_outside_the_dag_read_outdate_no_sta
     assert outdated(clone) == {"evaluate"}
 
 
+@pytest.mark.long
 def test_another_hash_seed_gives_the_same_bytes(clone: Path) -> None:
     def hashes() -> dict[str, str]:
         return {out["path"]: out["md5"] for block in lock_of(clone).values() for out in block["outs"]}

@@ -24,6 +24,7 @@ from tests.stages import past
 from tests.stages.conftest import COVERAGE, ELSEWHERE
 
 REAL_PROJECTS = True
+pytestmark = pytest.mark.long
 NAME = "telecom"
 MODEL = Path("models", NAME)
 

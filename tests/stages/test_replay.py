@@ -98,6 +98,7 @@ def test_a_commit_that_this_clone_lacks_is_told_by_git(logged: list[dict[str, An
         replay_file(logged[0] | {"revision": "c0ffee" * 6})
 
 
+@pytest.mark.long
 def test_a_lost_model_is_trained_again_on_request_and_predicts_the_same(
     logged: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:

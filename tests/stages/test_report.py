@@ -240,6 +240,7 @@ def change_params(repository: Path, name: str = "toy") -> None:
     YAML(typ="safe").dump(document, path)
 
 
+@pytest.mark.long
 def test_the_report_of_a_change_is_as_the_example_shows(known: Path, revisions: tuple[str, str]) -> None:
     tags.register("toy", revisions[0], "v1.0.0", "The first.")
     tags.assign("toy", "v1.0.0", "prod", "The first.")

@@ -130,7 +130,7 @@ def test_uncommitted_work_is_named_and_left_alone(live: Path, tmp_path: Path) ->
     assert Path("params.yaml").read_text().endswith("# mine\n")
 
 
-@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("refused", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_another_truth_is_learnt_and_an_interrupted_loop_ends_where_an_undisturbed_one_does(
     live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:

@@ -98,6 +98,7 @@ def test_the_best_settings_found_are_written_down_and_score_as_they_were_scored(
     assert f"{name}: the trials are no DVC experiments: `git for-each-ref` failed: fatal: not a git repository" in printed
 
 
+@pytest.mark.long
 def test_neither_the_number_of_jobs_nor_a_dask_cluster_changes_a_result(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +178,7 @@ def tune(folder: Path, *arguments: str, hash_seed: int = 0) -> subprocess.Comple
     return subprocess.run(command, cwd=folder, env=environment(hash_seed), capture_output=True, text=True, check=True)
 
 
+@pytest.mark.long
 def test_after_ctrl_c_the_same_command_ends_as_if_nothing_had_been(workspace: Path) -> None:
     command = [sys.executable, "-m", "stages.tune", "toy", "--trials", "5000"]
     folders = workspace / "interrupted", workspace / "whole"

@@ -299,6 +299,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(page: Page, site: s
     assert overflow(page) <= 0
 
 
+@pytest.mark.long
 def test_nothing_serious_keeps_people_out(page: Page, site: str, tmp_path: Path, expected: list[str]) -> None:
     expected.append(REFUSED)
     page.goto(site)

@@ -182,6 +182,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(page: Page, site: s
     assert overflow(page) <= 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["toy", "toy_price/market"])
 def test_nothing_serious_keeps_people_out(page: Page, site: str, path: str) -> None:
     page.goto(f"{site}/{path}")

@@ -78,6 +78,7 @@ def test_the_page_of_a_model_draws_its_curves_and_folds_its_card(site: str, page
     accessible(page)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_pages_fit_a_phone_and_keep_nobody_out_in_either_theme(decisions: Server, page: Page, address: str) -> None:
     page.set_viewport_size({"width": 360, "height": 740})

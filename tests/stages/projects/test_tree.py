@@ -1,25 +1,18 @@
-"""The projects of this repository against dvc.yaml, params.yaml and each other; a module of a project brings its tests."""
+"""The projects of this repository against dvc.yaml and params.yaml; a module of a project brings its tests."""
 
 from __future__ import annotations
 
 import pytest
-from ruamel.yaml import YAML
 
 from stages.core.params import load_block, load_seed
 from stages.modeling.pipeline import build_model
 from stages.modeling.settings import Train
-from stages.projects._base import Project, project_names
+from stages.projects._base import Project
 from tests.samples import DAG, ROOT, STAGES
 from tests.stages.test_dag import closure, covered, declared, outputs
 
 REAL_PROJECTS = True
 PLOTS = next(block["projects"] for block in DAG["vars"] if "projects" in block)
-
-
-def test_the_projects_of_the_code_the_dag_and_the_params_are_the_same() -> None:
-    params = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
-    assert sorted(PLOTS) == project_names()
-    assert sorted(params) == sorted(["base", *project_names()])
 
 
 def test_every_project_has_its_model_among_the_artifacts(project: Project) -> None:
