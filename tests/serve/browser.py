@@ -29,7 +29,7 @@ OPTIONS = [
 ]
 INSTALL = "apt-get update && apt-get install -y chromium"
 SERIOUS = ("serious", "critical")
-expect.set_options(timeout=15_000)  # the charts' JavaScript is made on the first request
+expect.set_options(timeout=60_000)  # the charts' JavaScript is made on the first request, which takes seconds
 
 
 def find_chromium() -> str | None:

@@ -50,5 +50,5 @@ def make(folder: Path, clone: Path) -> None:
     with chdir(folder), known(module.parent):
         for stage in STAGES:
             import_module(f"stages.{stage}").main("toy")  # in this process, as DVC begins one for each stage
-    run(folder, "dvc", "commit", "--quiet", "--force")
+    run(folder, "dvc", "commit", "--quiet", "--force", *(f"{stage}@toy" for stage in STAGES))
     run(folder, "git", "commit", "--quiet", "--all", "--message", "Take every parcel for at least five kilograms")
