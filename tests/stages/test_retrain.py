@@ -22,6 +22,7 @@ from tests import toys
 from tests.samples import raw_rows
 
 NAME = "toy"
+PROMOTED = [("drift", "retrain"), ("promotion", True), ("deployment", None)]  # what the ledger says in the end
 
 
 def batch(folder: Path, *, upside_down: bool = False, broken: bool = False, seed: int = 5) -> str:
@@ -130,8 +131,22 @@ def test_uncommitted_work_is_named_and_left_alone(live: Path, tmp_path: Path) ->
     assert Path("params.yaml").read_text().endswith("# mine\n")
 
 
-@pytest.mark.parametrize("refused", [False, pytest.param(True, marks=pytest.mark.long)])
-def test_another_truth_is_learnt_and_an_interrupted_loop_ends_where_an_undisturbed_one_does(
+def test_another_truth_is_learnt_and_deployed(live: Path, tmp_path: Path) -> None:
+    address = batch(tmp_path, upside_down=True)
+    assert retrain.main(NAME, address) is None
+    found = state()
+    assert [(entry["event"], entry["verdict"] or entry["accepted"]) for entry in found["ledger"]] == PROMOTED
+    assert [Path(source).read_bytes() for source in sources()[1:]] == [Path(address).read_bytes()]
+    held = tags.in_stage(NAME)
+    assert held is not None
+    assert held.version != "v1.0.0"
+    assert checkout.model_hash_at(NAME, held.revision) == found["ledger"][2]["hash"]
+    assert not found["left"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("refused", [False, True])
+def test_an_interrupted_loop_ends_where_an_undisturbed_one_does(
     live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:
     if refused:
@@ -163,12 +178,7 @@ def test_another_truth_is_learnt_and_an_interrupted_loop_ends_where_an_undisturb
         assert state() == found
         learns_from_both(address, batch(tmp_path, upside_down=True, seed=6), monkeypatch)
     else:
-        assert events == [("drift", "retrain"), ("promotion", True), ("deployment", None)]
-        assert [Path(source).read_bytes() for source in sources()[1:]] == [Path(address).read_bytes()]
-        held = tags.in_stage(NAME)
-        assert held is not None
-        assert held.version != "v1.0.0"
-        assert checkout.model_hash_at(NAME, held.revision) == found["ledger"][2]["hash"]
+        assert events == PROMOTED
     assert not found["left"]
 
 
