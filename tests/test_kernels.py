@@ -95,6 +95,7 @@ def test_they_are_set_before_numpy_loads_whichever_module_comes_first(module: st
     assert python(f"{WHAT_NUMPY_FINDS}\nimport {module}").stdout == "1 Haswell X86_V3\n"
 
 
+@pytest.mark.slow
 @needs_fixed
 def test_every_openblas_and_numpy_use_them() -> None:
     computed = battery(ROOT, BARE)
@@ -103,6 +104,7 @@ def test_every_openblas_and_numpy_use_them() -> None:
     assert compare(computed["results"], json.loads(GOLDEN.read_text())) == [], "python -m tests.battery prints the new ones"
 
 
+@pytest.mark.slow
 @needs_fixed
 def test_the_battery_tells_kernels_apart() -> None:
     other = battery(ROOT, BARE | {"OPENBLAS_CORETYPE": "Nehalem", "NPY_ENABLE_CPU_FEATURES": "X86_V2"})

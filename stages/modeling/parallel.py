@@ -55,6 +55,12 @@ def cluster(address: str) -> Iterator[None]:
             func.items = [(alone, (task, *arguments), named) for task, arguments, named in func.items]
             return super().submit(func, callback)
 
+    class Connection(Client):
+        def __del__(self) -> None:
+            """Nothing: `with` closes it. The garbage collector would close one that found no scheduler while the next one
+            holds the lock that this takes, and so both would wait for each other (distributed 2026.8).
+            """
+
     def loaded() -> str | None:
         try:
             return getattr(import_module("stages.modeling.parallel"), "CODE", None)
@@ -62,7 +68,7 @@ def cluster(address: str) -> Iterator[None]:
             return None
 
     try:
-        client = Client(address, timeout=PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
+        client = Connection(address, timeout=PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise UserError(f"DASK_SCHEDULER_ADDRESS={address}: no Dask scheduler answers there: {error}") from None
     with client:

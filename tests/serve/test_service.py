@@ -35,6 +35,7 @@ def until(condition: Callable[[], bool], seconds: float = 15) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_predictions_go_on_while_the_database_is_away_and_are_there_when_it_is_back(
     serve: Serve, database: Database
 ) -> None:

@@ -78,6 +78,7 @@ def scored(name: str, estimator: str) -> float:
     return float(score if project.task == "classification" else -score)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "estimator"), [("toy_plain", "hist_gradient_boosting"), ("toy", "voting")])
 def test_the_best_settings_found_are_written_down_and_score_as_they_were_scored(
     workspace: Path, capsys: pytest.CaptureFixture[str], name: str, estimator: str
@@ -123,6 +124,7 @@ def test_settings_that_nothing_beats_stay_as_they_are(workspace: Path, capsys: p
     assert "none of 4 trials is better" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_other_data_and_another_space_begin_another_study_and_a_better_start_does_not(workspace: Path) -> None:
     prepare(workspace, "toy_plain")
     text = Path("params.yaml").read_text()

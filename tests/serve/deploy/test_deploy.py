@@ -85,6 +85,7 @@ def test_the_build_is_not_given_data_pickles_or_secrets(path: str) -> None:
     assert not sent(path)
 
 
+@pytest.mark.slow
 def test_the_server_starts_with_no_more_of_the_repository_than_the_image_holds(tmp_path: Path) -> None:
     lines = re.findall(r"^COPY (?!--)(\S+) (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     copied = [line for line in lines if line[0].startswith(("stages", "serve"))]

@@ -157,6 +157,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_is_up", [True, False])
 def test_kill_loses_no_acknowledged_entry(database: Database, tmp_path: Path, database_is_up: bool) -> None:
     (tmp_path / "file").touch()
@@ -183,6 +184,7 @@ def test_kill_loses_no_acknowledged_entry(database: Database, tmp_path: Path, da
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_a_database_that_stops_and_starts_loses_and_repeats_nothing(database: Database, tmp_path: Path) -> None:
     async def scenario() -> None:
         acknowledged: list[str] = []

@@ -43,6 +43,7 @@ def broken_fields(project: Project, row: dict[str, Any]) -> set[str]:
     return set()
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_the_check_of_whole_columns_agrees_with_pydantic_on_every_field_of_every_row(
     project: Project, data: st.DataObject

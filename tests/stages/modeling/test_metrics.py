@@ -41,6 +41,7 @@ def point(scores: Scores) -> dict[str, float]:
     return {name: float(values[0]) for name, values in scores.items()}
 
 
+@pytest.mark.slow
 @given(rows=both_classes, threshold=st.sampled_from([0.21, 0.5, 0.8]))
 def test_classification_metrics_equal_those_of_scikit_learn(rows: Labelled, threshold: float) -> None:
     target, probability = rows

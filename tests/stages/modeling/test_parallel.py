@@ -114,6 +114,7 @@ def address_in(file: Path) -> str:
     return str(json.loads(file.read_text())["address"])
 
 
+@pytest.mark.slow
 def test_a_scheduler_and_workers_started_outside_a_checkout_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

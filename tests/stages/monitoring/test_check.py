@@ -37,6 +37,7 @@ def test_a_batch_equal_to_the_reference_is_kept(name: str, labels: bool) -> None
     assert found["stability"] < 0.02
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(st.integers(0, 1_000))
 def test_the_order_of_the_rows_changes_nothing_in_the_report(seed: int) -> None:
@@ -185,6 +186,7 @@ def test_evidence_that_does_not_count_is_reported_and_the_model_kept() -> None:
     assert "but in no way that drift.retrain_on counts. 1 of 8 columns changed: `distance`" in found["reason"]
 
 
+@pytest.mark.slow
 def test_correcting_for_the_number_of_tests_never_finds_more() -> None:
     for seed in range(5):
         found = report(raw(rows=200, seed=seed, labels=False))

@@ -16,6 +16,7 @@ def found(reference: np.ndarray, batch: np.ndarray) -> dict[str, tuple[float, fl
     return {finding.name: (finding.p, finding.size) for finding in compare_numbers(reference, batch)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [lambda r, n: r.normal(size=n), lambda r, n: r.integers(0, 12, n) * 1.0])
 @pytest.mark.parametrize("rows", [(900, 100), (60, 60)])
 def test_without_drift_small_p_values_are_as_rare_as_they_should_be(values: object, rows: tuple[int, int]) -> None:

@@ -15,6 +15,7 @@ def test_less_than_chance_is_no_distance() -> None:
     assert excess(-3.0, 100, 100) == 0
 
 
+@pytest.mark.slow
 def test_the_area_under_the_curve_is_that_of_scikit_learn_and_its_error_that_of_repeated_draws() -> None:
     rng = np.random.default_rng(4)
     draws = [(rng.normal(0.3, 1, 150).round(1), rng.normal(0, 1, 250).round(1)) for _ in range(300)]

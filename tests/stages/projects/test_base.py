@@ -58,6 +58,7 @@ def test_an_unknown_project_is_told_the_known_ones() -> None:
         load_project("nobody")
 
 
+@pytest.mark.slow
 def test_numeric_libraries_run_in_one_thread_whatever_the_environment_says() -> None:
     code = (
         "import stages, numpy, sklearn.ensemble; from threadpoolctl import threadpool_info; "

@@ -151,6 +151,7 @@ def one_row(project: Project, values: dict[str, Any]) -> Columns:
     return columns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "estimator", "calibration"), MODELS)
 @given(data=st.data())
 def test_every_kind_of_model_is_explained_for_every_row_that_the_schema_allows(

@@ -58,6 +58,7 @@ def test_what_stands_is_tried_first_and_the_rest_lies_in_the_space() -> None:
     assert len({str(values) for values, _ in found}) > 25
 
 
+@pytest.mark.slow
 def test_the_search_learns_from_its_trials() -> None:
     for seed in range(3):
         scores = [score for _, score in tried(searched(80, seed=seed))]
