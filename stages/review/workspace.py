@@ -26,7 +26,7 @@ def check_workspace(root: Path = Path()) -> None:
     params, dag = read_params(root / PARAMS), read_params(root / "dvc.yaml")
     refuse(root / PARAMS, [*differences(projects, params.keys() - {"base"}), *invalid_blocks(projects, params)])
     declared = [block["projects"] for block in dag.get("vars", []) if isinstance(block, dict) and "projects" in block]
-    named = differences(projects, set(declared[0])) if declared else ["there is no `projects` under `vars`"]
+    named = differences(projects, set(declared[0] or ())) if declared else ["there is no `projects` under `vars`"]
     refuse(root / "dvc.yaml", [*named, *wrong_artifacts(projects, dag.get("artifacts", {}))])
 
 
