@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
 from stages.projects._base import project_names
 from tests.samples import ROOT
@@ -62,9 +61,10 @@ def add(tree: Path, name: str) -> None:
     question = "Will this parcel come late?"
     artifact = f'  {name}: {{path: models/{name}/model.joblib, type: model, desc: "{question}"}}\n'
     change(tree / "dvc.yaml", r"^artifacts:\n", f"artifacts:\n{artifact}")
-    params = YAML(typ="safe").load(tree / "params.yaml")
-    with (tree / "params.yaml").open("a") as file:
-        YAML(typ="safe").dump({name: next(params[other] for other in params if other != "base")}, file)
+    other, params = project_names()[0], (tree / "params.yaml").read_text()
+    block = re.search(rf"^{other}:\n((?: .*)?\n)*", params, re.MULTILINE)
+    assert block
+    (tree / "params.yaml").write_text(f"{params.rstrip()}\n\n{block[0].replace(other, name).rstrip()}\n")
     list_projects(tree, lambda names: sorted([*names, name]))
 
 
