@@ -2,13 +2,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from stages.monitoring.check import check_batch
-from stages.monitoring.evidently import save_html
 from stages.monitoring.settings import Drift
 from tests.stages.drifting import gathered, live, raw, truth
 
 
+@pytest.mark.slow
 def test_the_page_of_evidently_leaves_out_what_has_no_value_and_takes_what_never_varies(tmp_path: Path) -> None:
+    from stages.monitoring.evidently import save_html  # seconds, in every process that collects
+
     model = live("toy")
     constant = next(column.name for column in model.project.columns if column.kind == "number")
     optional = [column.name for column in model.project.columns if not column.required and column.name != constant]
