@@ -55,9 +55,6 @@ class Metrics:
         self.commit_rows = Histogram("serve_log_commit_rows", "Rows of one commit.", buckets=SIZES, registry=registry)
         self.queue = Gauge("serve_log_queue_rows", "Rows that wait to be logged.", registry=registry)
         self.spill = Gauge("serve_log_spill_bytes", "Size of the spill file.", registry=registry)
-        self.micro_batch = Histogram(
-            "serve_micro_batch_rows", "Rows of one call of a pipeline.", buckets=SIZES, registry=registry
-        )
 
         # Looking up a labelled metric costs more than counting; there are few of each.
         self._of_request = lru_cache(1024)(

@@ -15,11 +15,11 @@ from serve.log.prediction_log import Entry, Feedback, Outcome, Overloaded, Predi
 from serve.metrics import Metrics
 from serve.models.answers import Answered, Answerer, Classified, Valued
 from serve.models.errors import FieldError, InvalidInputError, TooExtremeError, wrong_fields
-from serve.models.fallback import MicroBatcher, PipelineScorer
 from serve.models.history import History, read_history
-from serve.models.loader import LoadError, Model, load_model
+from serve.models.loader import LoadError, Model
 from serve.models.rows import Row
 from serve.models.stability import Drift, drift_of
+from serve.models.trial import load_answerer
 from serve.settings import Settings
 from stages.projects._base import project_names
 
@@ -52,6 +52,7 @@ class Service:
         self.names = settings.projects or project_names()
         self.active: dict[str, Answerer] = {}
         self.failures: dict[str, str] = {}
+        self.faults: dict[str, str] = {}  # of what runs in the background
         self.log = PredictionLog(
             settings.database_url,
             spill_path=settings.spill_path,
@@ -90,18 +91,18 @@ class Service:
     async def load(self, name: str) -> Model:
         """Load, verify and try what is checked out, then swap it in. LoadError leaves the old model serving."""
         try:
-            model = await asyncio.get_running_loop().run_in_executor(self._loader, load_model, name, self.settings)
+            answerer = await asyncio.get_running_loop().run_in_executor(self._loader, load_answerer, name, self.settings)
         except LoadError as error:
             self.failures[name] = str(error)
             logger.warning("%s: not loaded: %s", name, error)
             raise
+        model = answerer.model
+        self.metrics.show_model(name, model)
         self.failures.pop(name, None)
         self._drift.pop(name, None)
-        batcher = None
-        if isinstance(model.scorer, PipelineScorer):
-            batcher = MicroBatcher(model.scorer, self._worker, self.metrics.micro_batch.observe)
-        self.active[name] = Answerer(model, batcher)
-        self.metrics.show_model(name, model)
+        self.active[name] = answerer
+        for fault in model.faults:
+            logger.warning("%s: %s", name, fault)
         logger.info("%s: serving %s of revision %s", name, model.hash[:12], model.revision[:12])
         return model
 
@@ -156,7 +157,7 @@ class Service:
         answerer = self.answerer(name)
         row = answerer.model.codec.read_row(body)
         answerer.model.codec.fill_date([row], datetime.now(UTC).date())
-        if answerer.model.explains_slowly:
+        if answerer.explains_slowly:
             return await asyncio.get_running_loop().run_in_executor(self._worker, answerer.explain, row)
         return answerer.explain(row)
 
@@ -219,7 +220,7 @@ class Service:
 
     def health(self) -> list[str]:
         """The reasons why the server is degraded; empty when it is healthy."""
-        reasons = [f"{name}: {reason}" for name, reason in sorted(self.failures.items())]
+        reasons = [f"{name}: {reason}" for name, reason in sorted((self.failures | self.faults).items())]
         stats = self.log.stats() if self.settings.log else None
         if stats is not None and stats.reason:
             reasons.append(f"prediction log: {stats.reason}")
@@ -250,10 +251,6 @@ class Service:
         """Answers and what the log keeps of them; `start` is the request's beginning on `time.perf_counter_ns`."""
         codec = answerer.model.codec
         codec.fill_date(rows, datetime.now(UTC).date())
-        if answerer.batcher is not None:
-            scores = await answerer.batcher.score(codec.columns(rows))
-            answers = answerer.answer_all(rows, scores, threshold)
-            return answers, log_entries(answers, answerer.model, request_id, start)
 
         def work() -> tuple[list[Answered], list[Entry]]:
             answers = answerer.score_all(rows, threshold)
@@ -275,8 +272,15 @@ class Service:
     async def _watch_drift(self) -> None:
         while True:
             for name in self.names:
-                with suppress(UnavailableError, InvalidInputError):  # no model, or no log to read
+                try:
                     await self.drift(name)
+                except (UnavailableError, InvalidInputError):  # no model, or no log to read
+                    pass
+                except Exception as error:  # one project must not end the watch over the others
+                    self.faults[f"drift of {name}"] = f"{type(error).__name__}: {error}"
+                    logger.exception("%s: the drift index cannot be computed", name)
+                else:
+                    self.faults.pop(f"drift of {name}", None)
             await asyncio.sleep(DRIFT_EVERY)
 
     async def _purge_regularly(self) -> None:
@@ -285,8 +289,12 @@ class Service:
                 before = datetime.now(UTC) - timedelta(days=self.settings.retention_days)
                 if deleted := await self.log.purge(before):
                     logger.info("deleted %d predictions from before %s", deleted, before.date())
+                self.faults.pop("retention", None)
             except Unavailable as error:
                 logger.warning("old predictions were not deleted: %s", error)
+            except Exception as error:  # the next try may succeed
+                self.faults["retention"] = f"{type(error).__name__}: {error}"
+                logger.exception("old predictions were not deleted")
             await asyncio.sleep(PURGE_EVERY)
 
 

@@ -31,7 +31,7 @@ def main(name: str) -> None:
 
     for plot, frame in plot_frames(project, manifest, test[project.target].to_numpy(), values, evaluation).items():
         write(paths.reports / "plots" / f"{plot}.csv", partial(frame.to_csv, index=False, float_format="%.6g"))
-    write_json(paths.reports / "evaluation.json", evaluation)
+    write_json(paths.reports / "evaluation.json", {"model": manifest["model"], **evaluation})
     write_json(paths.reports / "metrics.json", {name: metrics})
     primary = evaluation["metrics"][project.primary_metric]
     print(

@@ -1,4 +1,4 @@
-"""Reads the model, its reference sample and out-of-fold scores, train.parquet, test.parquet and the reports, writes
+"""Reads the model, its plan, reference sample and out-of-fold scores, train.parquet, test.parquet and the reports, writes
 importance.json, its plot, beeswarm.parquet, the model card, and for the web pages samples.json, profile.json, market.json.
 
 python -m stages.explain bankchurn
@@ -29,6 +29,7 @@ def main(name: str) -> None:
     project, settings, paths = load_project(name), load_block(name, "explain", Explain), Paths(name)
     seed = load_seed()
     model, manifest = joblib.load(paths.model / "model.joblib"), read_json(paths.model / "manifest.json")
+    proof, digest = read_json(paths.model / "plan.json")["proof"], {"model": manifest["model"]}
     train, test = (pd.read_parquet(paths.data / f"{side}.parquet") for side in ("train", "test"))
     reference = pd.read_parquet(paths.model / "reference.parquet")
     unseen = pd.read_parquet(paths.model / "out_of_fold.parquet")["score"].to_numpy()
@@ -38,16 +39,17 @@ def main(name: str) -> None:
     features, target = model["features"].transform(rows), rows[project.target].to_numpy()
     importance, dots = feature_importance(model, manifest["estimator"], features, target, project, settings.repeats, seed)
     top = pd.DataFrame(importance["ranking"]).head(20).rename(columns=str.capitalize)
-    card = model_card(project, manifest, data, evaluation, importance)
+    card = model_card(project, manifest, data, evaluation, importance, proof)
     scores = predict_scores(model, reference, project)
 
     write(paths.reports / "importance.csv", partial(top.to_csv, index=False, float_format="%.6g"))
     write(paths.reports / "beeswarm.parquet", dots.to_parquet)
-    write_json(paths.reports / "importance.json", importance)
+    write_json(paths.reports / "importance.json", digest | importance)
     write(paths.reports / "card.md", lambda path: path.write_text(card, encoding="utf-8"))
-    write_json(paths.reports / "samples.json", samples(reference, scores, project, seed))
-    write_json(paths.reports / "profile.json", profile(train, project))
-    write_json(paths.reports / "market.json", market(train, unseen, manifest.get("interval", {}), project, seed))
+    write_json(paths.reports / "samples.json", digest | samples(reference, scores, project, seed))
+    write_json(paths.reports / "profile.json", digest | profile(train, project))
+    adverts = market(train, unseen, manifest.get("interval", {}), project, seed)
+    write_json(paths.reports / "market.json", adverts and digest | adverts)
     print(f"{name}: most important are {', '.join(top['Feature'][:3])}; card in {paths.reports}/card.md")
 
 

@@ -5,14 +5,13 @@ python -m stages.export bankchurn
 
 from __future__ import annotations
 
-from typing import Any
-
-from stages.core.cli import run
+from stages.core.cli import UserError, run
 from stages.core.files import Paths, write, write_json
 
 
 def main(name: str) -> None:
     import joblib
+    import numpy as np
     import pandas as pd
 
     from stages.core.params import load_seed
@@ -23,33 +22,33 @@ def main(name: str) -> None:
     from stages.exporting.proof import check_equal, known_row
     from stages.modeling.pipeline import unwrap
     from stages.projects._base import load_project
+    from stages.runtime.identity import md5
+    from stages.runtime.probe import TOLERANCE
     from stages.runtime.scorer import Scorer
 
     project, paths = load_project(name), Paths(name)
-    pipeline = joblib.load(paths.model / "model.joblib")
+    pipeline, digest = joblib.load(paths.model / "model.joblib"), md5(paths.model / "model.joblib")
     model, probe = pipeline["model"], known_row(pipeline, project)
     plan = encoder_plan(unwrap(model).encoder)
+    columns = sum(len(entry["columns"]) for entry in plan)
     try:
-        graph = build_graph(model, sum(len(entry["columns"]) for entry in plan)).SerializeToString(deterministic=True)
+        graph = build_graph(model, columns, digest).SerializeToString(deterministic=True)
     except NotExportableError as error:
-        save(paths, {"exported": False, "reason": str(error), "probe": probe}, b"", b"")
-        print(f"{name}: {error}; the server will call the scikit-learn pipeline instead")
-        return
+        raise UserError(
+            f"this model cannot be exported ({error}), and the server never unpickles one: set {name}.train.model in "
+            "params.yaml to an estimator that can; `evaluate` compares this one all the same"
+        ) from None
 
     train, test = (pd.read_parquet(paths.data / f"{side}.parquet") for side in ("train", "test"))
     rows = pd.concat([train, test], ignore_index=True)
     scorer = Scorer(project, plan, graph)
     worst = check_equal(scorer, pipeline, rows, project, load_seed())
     table = explainer_table(model, scorer, scorer.encode(coerce(rows[: len(train)], project.columns)[0]))
-    save(paths, {"exported": True, "plan": plan, "probe": probe}, graph, to_bytes(table))
-    print(f"{name}: equal to the pipeline within {worst:.1g} relative on {2 * len(rows)} rows")
-
-
-def save(paths: Paths, plan: dict[str, Any], graph: bytes, table: bytes) -> None:
-    """Write the three files that the server loads beside the manifest; graph and table are empty without an export."""
-    write_json(paths.model / "plan.json", plan)
+    proof = {"rows": 2 * len(rows), "tolerance": TOLERANCE}
+    write_json(paths.model / "plan.json", {"model": digest, "plan": plan, "probe": probe, "proof": proof})
     write(paths.model / "scorer.onnx", lambda path: path.write_bytes(graph))
-    write(paths.model / "explainer.npz", lambda path: path.write_bytes(table))
+    write(paths.model / "explainer.npz", lambda path: path.write_bytes(to_bytes({**table, "model": np.array(digest)})))
+    print(f"{name}: equal to the pipeline within {worst:.1g} relative on {2 * len(rows)} rows")
 
 
 if __name__ == "__main__":

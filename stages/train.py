@@ -27,14 +27,19 @@ def main(name: str) -> None:
     from stages.modeling.settings import Train
     from stages.modeling.training import build_manifest, compare_candidates, fit_model, leaderboard_lines
     from stages.projects._base import load_project
+    from stages.runtime.identity import md5
     from stages.runtime.population import summarise
 
     project, train, paths = load_project(name), load_block(name, "train", Train), Paths(name)
     seed = load_seed()
     frame = pd.read_parquet(paths.data / "train.parquet")
     features, target = RowFeatures(name).transform(frame), frame[project.target].to_numpy()
-    simulated = read_json(paths.reports / "data.json")["simulated"]
-    data = {"sha256": sha256(paths.data / "train.parquet"), "simulated": simulated}
+    report = paths.reports / "data.json"
+    data = {
+        "sha256": sha256(paths.data / "train.parquet"),
+        "report": md5(report),
+        "simulated": read_json(report)["simulated"],
+    }
 
     folds = make_folds(project, frame, train.folds, seed)
     shutil.rmtree(paths.reports / "live", ignore_errors=True)
@@ -51,9 +56,11 @@ def main(name: str) -> None:
     write(paths.model / "model.joblib", partial(joblib.dump, assemble(project, model), compress=3))
     write(paths.model / "reference.parquet", partial(reference.to_parquet, index=False))
     write(paths.model / "out_of_fold.parquet", partial(scored.to_parquet, index=False))
-    write_json(paths.model / "population.json", summarise(coerce(frame, project.columns)[0], project.columns, scores))
-    write_json(paths.model / "manifest.json", manifest)
-    write_json(paths.reports / "leaderboard.json", board)
+    digest = {"model": md5(paths.model / "model.joblib")}  # which every file made from the model repeats
+    population = summarise(coerce(frame, project.columns)[0], project.columns, scores)
+    write_json(paths.model / "population.json", digest | population)
+    write_json(paths.model / "manifest.json", digest | manifest)
+    write_json(paths.reports / "leaderboard.json", digest | {"candidates": board})
     print("\n".join(leaderboard_lines(board, results, project.primary_metric, chosen)))
 
 

@@ -38,16 +38,7 @@ def make_clone(folder: Path) -> None:
     run(folder, "dvc", "cache", "dir", "--local", str(ROOT / ".dvc" / "cache"))
     run(folder, "dvc", "checkout")
     run(folder, "python", "-m", "stages.promote", "bankchurn", "--by", "Tess Tester")
-    run(
-        folder,
-        "dvc",
-        "exp",
-        "run",
-        "-S",
-        "bankchurn.train.model=logistic_regression",
-        "export@bankchurn",
-        "explain@bankchurn",
-    )
+    run(folder, "dvc", "exp", "run", "-S", "bankchurn.train.model=logistic_regression", "explain@bankchurn")
     run(folder, "git", "commit", "--quiet", "--all", "--message", "Try a logistic regression")
     refused = subprocess.run([sys.executable, "-m", "stages.promote", "bankchurn", "--by", "Tess Tester"], cwd=folder)
     if refused.returncode != 3:

@@ -10,7 +10,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, NotFoundException
 
-from serve.models.errors import FieldError, InvalidInputError, MalformedError, NoExplanationError
+from serve.models.errors import FieldError, InvalidInputError, MalformedError
 from serve.service import NotFoundError, UnavailableError
 
 logger = logging.getLogger("serve")
@@ -21,7 +21,6 @@ STATUS: dict[type[Exception], int] = {  # of what models and service raise
     MalformedError: 400,
     NotFoundError: 404,
     InvalidInputError: 422,
-    NoExplanationError: 501,
     UnavailableError: 503,
 }
 

@@ -58,7 +58,6 @@ class ProjectInfo(msgspec.Struct):
     revision: str | None = None
     hash: str | None = None
     loaded_at: datetime | None = None
-    scorer: str | None = None
     simulated_data: bool | None = None
     metrics: dict[str, Any] = {}
     manifest: dict[str, Any] = {}
@@ -134,7 +133,7 @@ def project_info(service: Service, project: Project, *, whole: bool) -> ProjectI
     if answerer is not None:
         model: Model = answerer.model
         info.version, info.revision, info.hash = model.version, model.revision, model.hash
-        info.stage, info.loaded_at, info.scorer = model.stage, model.loaded_at, model.scorer.kind
+        info.stage, info.loaded_at = model.stage, model.loaded_at
         info.simulated_data = model.manifest["data"]["simulated"]
         metrics = model.evaluation.get("metrics", {})
         info.metrics = metrics if whole else {key: metrics[key] for key in [project.primary_metric] if key in metrics}
@@ -168,7 +167,7 @@ def project_router(project: Project, service: Service) -> Router:
     @post(
         "/explain",
         status_code=200,
-        responses=answered(Explained) | BODY_PROBLEMS | problems(501),
+        responses=answered(Explained) | BODY_PROBLEMS,
         summary=f"{project.title}: explain one row",
     )
     async def explain(request: Call) -> ASGIApp:

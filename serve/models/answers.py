@@ -9,8 +9,7 @@ import msgspec
 import numpy as np
 
 from serve.ids import new_id
-from serve.models.errors import InvalidInputError, NoExplanationError, TooExtremeError
-from serve.models.fallback import MicroBatcher
+from serve.models.errors import InvalidInputError, TooExtremeError
 from serve.models.loader import Model
 from serve.models.rows import Row
 from stages.runtime.intervals import interval_bounds
@@ -104,25 +103,17 @@ def risk_level(probability: float) -> Any:
 
 
 class Answerer:
-    """Makes the answers of one model; what does not change from row to row is computed once.
+    """Makes the answers of one model; what does not change from row to row is computed once."""
 
-    `batcher` gathers the rows of several requests for a model that only its pipeline can score.
-    """
-
-    def __init__(self, model: Model, batcher: MicroBatcher | None = None) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
-        self.batcher = batcher
+        self.explains_slowly = False
         self._classifies = model.project.task == "classification"
         self.ref = ModelRef(model.version, model.revision, model.hash)
 
     def score_all(self, rows: list[Row], threshold: float | None) -> list[Answered]:
-        """Answers to rows, scored here and now."""
-        return self.answer_all(rows, self.model.scorer.score(self.model.codec.columns(rows)), threshold)
-
-    def answer_all(self, rows: list[Row], scores: np.ndarray, threshold: float | None) -> list[Answered]:
-        """Answers to rows with these scores, shape (rows,), each with a new id; TooExtremeError for a score that is no
-        finite number.
-        """
+        """Answers to rows, each with a new id; TooExtremeError for a score that is no finite number."""
+        scores = self.model.scorer.score(self.model.codec.columns(rows))
         if not (finite := np.isfinite(scores)).all():
             raise TooExtremeError(int(np.argmin(finite)))
         now = datetime.now(UTC)
@@ -136,10 +127,7 @@ class Answerer:
         ]
 
     def explain(self, row: Row) -> bytes:
-        """Why the row is answered as it is, as JSON; NoExplanationError for a model that has none,
-        InvalidInputError for a row that has none."""
-        if self.model.explainer is None:
-            raise NoExplanationError(f"This model cannot be explained here: {self.model.scorer.kind}.")
+        """Why the row is answered as it is, as JSON; InvalidInputError for a row that has no explanation."""
         try:
             found = self.model.explainer.explain(self.model.codec.columns([row]))
         except ArithmeticError as error:

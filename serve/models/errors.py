@@ -34,10 +34,6 @@ class TooExtremeError(InvalidInputError):
         self.row = row
 
 
-class NoExplanationError(Exception):
-    """The model has no explanation."""
-
-
 def wrong_fields(errors: list[FieldError]) -> InvalidInputError:
     """The error of a body with these wrong fields."""
     return InvalidInputError(f"{len(errors)} {'fields are' if len(errors) > 1 else 'field is'} wrong.", errors)

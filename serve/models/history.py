@@ -4,13 +4,53 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
 from stages.runtime.ledger import ledger_path, read_ledger
 
 CORE = ("time", "event", "by", "reason", "accepted", "version", "stage")
+
+
+class Challenger(TypedDict):
+    """The model that a promotion decided on."""
+
+    hash: str
+    revision: NotRequired[str]
+
+
+class Rule(TypedDict):
+    """What a rule of the gate found."""
+
+    rule: str
+    passed: NotRequired[bool | None]
+    detail: NotRequired[str]
+
+
+class Promotion(TypedDict):
+    """The details of a promotion that the pages show."""
+
+    challenger: Challenger
+    rules: NotRequired[list[Rule] | None]
+    champion: NotRequired[dict[str, str | None] | None]
+    metrics: NotRequired[dict[str, dict[str, float | None]] | None]
+
+
+class Deployment(TypedDict):
+    """The details of a deployment that the pages show."""
+
+    hash: str
+    previous: NotRequired[dict[str, str | None] | None]
+
+
+class Check(TypedDict):
+    """The details of a drift check that the pages show."""
+
+    verdict: NotRequired[str]
+
+
+DETAILS = {"promotion": Promotion, "deployment": Deployment, "drift": Check}
 
 
 class Event(msgspec.Struct):
@@ -46,7 +86,10 @@ def read_history(project: str, root: Path) -> list[Event]:
         for line in read_ledger(project, root)
     ]
     try:
-        return msgspec.convert(entries, list[Event])
+        events = msgspec.convert(entries, list[Event])
+        for event in events:
+            msgspec.convert(event.details, DETAILS[event.event])
+        return events
     except msgspec.ValidationError as error:
         path = root / ledger_path(project)
         raise ValueError(f"{path} is no ledger ({error}): restore it from `git log -p {path}`") from error

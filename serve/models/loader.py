@@ -1,32 +1,28 @@
-"""Loading a project's artifacts: verified against their hashes and tested on a known row."""
+"""Loading a project's artifacts: verified against their hashes, checked to be of one model, and tried."""
 
 from __future__ import annotations
 
-import json
 import subprocess
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import yaml
 
-from serve.models.fallback import PipelineScorer
+from serve.models.artifacts import Deployment, InvalidFileError, Plan, read_manifest, read_population, read_typed
 from serve.models.history import read_history, version_of
+from serve.models.reports import ReportError, read_card, read_report
 from serve.models.rows import RowCodec
 from serve.settings import Settings
-from stages.projects._base import Columns, Project, load_project
+from stages.projects._base import Project, load_project
 from stages.runtime.identity import md5, model_files, model_hash, outputs
 from stages.runtime.population import Population
-from stages.runtime.probe import agrees
 from stages.runtime.scorer import Scorer
 from stages.runtime.shapley import Explainer
 
 FILES = ("manifest.json", "plan.json", "population.json", "scorer.onnx", "explainer.npz")
-SLOW = 0.002  # seconds; a longer explanation is computed in a thread, so that predictions need not wait for it
 
 
 class LoadError(Exception):
@@ -35,22 +31,25 @@ class LoadError(Exception):
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model. It never changes, so a request that began with it ends with it."""
+    """A loaded model. It never changes, so a request that began with it ends with it. `probe` is the known row with its
+    score, `faults` say which of the model's reports cannot be shown.
+    """
 
     project: Project
     codec: RowCodec
-    scorer: Scorer | PipelineScorer
-    explainer: Explainer | None
+    scorer: Scorer
+    explainer: Explainer
     manifest: dict[str, Any]
     population: Population
+    probe: dict[str, Any]
     evaluation: dict[str, Any]
     card: str
+    faults: tuple[str, ...]
     hash: str
     revision: str
     version: str | None
     stage: str | None
     loaded_at: datetime
-    explains_slowly: bool
 
     @property
     def threshold(self) -> float:
@@ -59,63 +58,103 @@ class Model:
 
 
 def load_model(name: str, settings: Settings) -> Model:
-    """The model in `models/<name>`; LoadError where a file is missing or altered, or the known row gets another score."""
+    """The model in `models/<name>`, whose files are verified and of one model; LoadError says why it cannot be."""
     folder = settings.root / "models" / name
     try:
         return read_model(load_project(name), folder, settings)
     except LoadError:
         raise
+    except InvalidFileError as error:
+        raise LoadError(f"{error}: run `dvc checkout`, or `dvc repro explain@{name}`") from None
     except Exception as error:  # whatever a library makes of a broken file
         raise LoadError(f"{folder}: cannot be loaded ({type(error).__name__}: {error})") from error
 
 
 def read_model(project: Project, folder: Path, settings: Settings) -> Model:
-    """The model in a folder, verified and tried."""
-    reports = settings.root / "reports" / project.name
+    """The model in a folder."""
     content = read_files(folder, project.name)
     deployment = matching_deployment(folder, content)
     expected = deployment["files"] if deployment else expected_hashes(settings.root, project.name)
     verify(content, expected, folder)
+    manifest = read_manifest(content["manifest.json"], folder / "manifest.json", project)
+    population = read_population(content["population.json"], folder / "population.json", project)
+    plan = read_plan(content["plan.json"], folder / "plan.json")
+    scorer = Scorer(project, plan["plan"], content["scorer.onnx"])
+    explainer = Explainer.load(project, scorer, content["explainer.npz"])
+    named = {
+        "manifest.json": manifest.get("model"), "population.json": population.get("model"), "plan.json": plan.get("model"),
+        "scorer.onnx": scorer.model, "explainer.npz": explainer.model,
+    }  # fmt: skip
+    if deployment is None or any(named.values()):  # an old version names none, and was deployed as one commit records it
+        check_one_model(named, expected.get("model.joblib"), folder)
     identity = model_hash(expected)
     try:
         version, stage = version_of(read_history(project.name, settings.root), identity)
     except ValueError:  # the history page reports it; predicting needs no ledger
         version = stage = None
-    manifest, plan = json.loads(content["manifest.json"]), json.loads(content["plan.json"])
-    needed = {"data", "threshold" if project.task == "classification" else "interval"}
-    if missing := needed - manifest.keys():
-        raise LoadError(f"{folder / 'manifest.json'} lacks {', '.join(sorted(missing))}: run `dvc repro`")
-    scorer = build_scorer(project, plan, content["scorer.onnx"], folder, expected)
-    explainer = Explainer.load(project, scorer, content["explainer.npz"]) if isinstance(scorer, Scorer) else None
-    codec = RowCodec(project, settings.max_batch)
-    columns = try_probe(codec, scorer, plan["probe"], folder)
-    start = time.perf_counter()
-    if explainer is not None:
-        explainer.explain(columns)
+    evaluation, card, faults = read_reports(settings.root / "reports" / project.name, manifest)
     return Model(
         project=project,
-        codec=codec,
+        codec=RowCodec(project, settings.max_batch),
         scorer=scorer,
         explainer=explainer,
         manifest=manifest,
-        population=msgspec.json.decode(content["population.json"], type=Population),
-        evaluation=read_report(reports / "evaluation.json", {}),
-        card=(reports / "card.md").read_text(encoding="utf-8") if (reports / "card.md").exists() else "",
+        population=population,
+        probe=plan["probe"],
+        evaluation=evaluation,
+        card=card,
+        faults=faults,
         hash=identity,
-        revision=deployment["revision"] if deployment else settings.revision or git_revision(settings.root),
+        revision=deployment["revision"] if deployment else settings.revision or making_revision(settings.root, expected),
         version=deployment["version"] if deployment else version,
         stage=stage,
         loaded_at=datetime.now(UTC),
-        explains_slowly=time.perf_counter() - start > SLOW,
     )
 
 
-def read_files(folder: Path, name: str, files: tuple[str, ...] = FILES) -> dict[str, bytes]:
+def read_plan(content: bytes, path: Path) -> dict[str, Any]:
+    """The plan; LoadError for a model that has no exported form, which only a pickle could score."""
+    found: dict[str, Any] = read_typed(content, dict[str, Any], path)
+    if found.get("exported", True) is not True:
+        reason = found.get("reason")
+        raise LoadError(
+            f"{path.parent}: the model could not be exported ({reason}), and the server never unpickles one: train an "
+            "estimator that can be exported (stages/README.md), then run `dvc repro explain@{path.parent.name}`"
+        )
+    plan: dict[str, Any] = read_typed(content, Plan, path)
+    return plan
+
+
+def check_one_model(named: dict[str, str | None], digest: str | None, folder: Path) -> None:
+    """LoadError unless every file names the same model.joblib, the one that is recorded."""
+    if others := [file for file, name in named.items() if name is None or name != digest]:
+        raise LoadError(
+            f"{folder}: {', '.join(others)} {'were' if len(others) > 1 else 'was'} not made from the model.joblib that is "
+            f"recorded ({digest}): run `dvc repro explain@{folder.name}`, which makes all files of a model"
+        )
+
+
+def read_reports(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any], str, tuple[str, ...]]:
+    """The evaluation and the card, empty where there is none, and why one that there is cannot be shown."""
+    evaluation: dict[str, Any] = {}
+    card, faults = "", []
+    try:
+        evaluation = read_report(folder / "evaluation.json", manifest) or {}
+    except ReportError as error:
+        faults.append(f"{error}.")
+    try:
+        card = read_card(folder / "card.md", manifest)
+    except ReportError as error:
+        faults.append(f"{error}.")
+    return evaluation, card, tuple(faults)
+
+
+def read_files(folder: Path, name: str) -> dict[str, bytes]:
     """The artifacts' bytes by file name."""
-    missing = [file for file in files if not (folder / file).is_file()]
+    missing = [file for file in FILES if not (folder / file).is_file()]
     if missing:
-        raise LoadError(f"{folder} lacks {', '.join(missing)}: run `dvc repro export@{name}` or `dvc pull`")
-    return {file: (folder / file).read_bytes() for file in files}
+        raise LoadError(f"{folder} lacks {', '.join(missing)}: run `dvc repro explain@{name}` or `dvc pull`")
+    return {file: (folder / file).read_bytes() for file in FILES}
 
 
 def expected_hashes(root: Path, name: str) -> dict[str, str]:
@@ -137,7 +176,7 @@ def matching_deployment(folder: Path, content: dict[str, bytes]) -> dict[str, An
     path = folder / "deployment.json"
     if not path.exists():
         return None
-    deployment: dict[str, Any] = json.loads(path.read_bytes())
+    deployment: dict[str, Any] = read_typed(path.read_bytes(), Deployment, path)
     return deployment if all(deployment["files"].get(file) == md5(data) for file, data in content.items()) else None
 
 
@@ -151,42 +190,20 @@ def verify(content: dict[str, bytes], expected: dict[str, str], folder: Path) ->
             )
 
 
-def build_scorer(
-    project: Project, plan: dict[str, Any], graph: bytes, folder: Path, expected: dict[str, str]
-) -> Scorer | PipelineScorer:
-    """The exported scorer, or the pipeline itself, verified before it is unpickled, for a model that has none."""
-    if plan["exported"]:
-        return Scorer(project, plan["plan"], graph)
-    pickled = read_files(folder, project.name, ("model.joblib",))
-    verify(pickled, expected, folder)
+def making_revision(root: Path, files: dict[str, str]) -> str:
+    """The commit that recorded these files, MD5 by name, in dvc.lock. The one that is checked out, marked `-dirty`, where
+    what makes a model differs from it, as dvc.lock does after a training that was not committed; `unknown` outside Git.
+    """
     try:
-        return PipelineScorer(project, pickled["model.joblib"], plan["reason"])
-    except ImportError as error:
-        raise LoadError(f"{folder}: {plan['reason']}, and the pipeline needs {error.name}, which is not installed") from None
-
-
-def try_probe(codec: RowCodec, scorer: Scorer | PipelineScorer, probe: dict[str, Any], folder: Path) -> Columns:
-    """The columns of a known row; LoadError unless its score is that of the pipeline. Warms the scorer up."""
-    columns = codec.columns([codec.read_row(json.dumps(probe["row"]).encode())])
-    found = float(scorer.score(columns)[0])
-    if not agrees(found, probe["score"]):
-        raise LoadError(f"{folder}: scores a known row {found!r} instead of {probe['score']!r}")
-    return columns
-
-
-def read_report(path: Path, default: Any) -> Any:
-    """A JSON report, or the default where it was not made."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
-
-
-def git_revision(root: Path) -> str:
-    """The commit that is checked out, marked `-dirty` where what makes a model differs from it; `unknown` outside Git."""
-    commands = ("rev-parse", "HEAD"), ("status", "--porcelain", "--", "dvc.lock", "dvc.yaml", "params.yaml", "stages")
-    try:
-        head, changed = (
-            subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
-            for command in commands
-        )
+        if git(root, "status", "--porcelain", "--", "dvc.lock", "dvc.yaml", "params.yaml", "stages"):
+            return f"{git(root, 'rev-parse', 'HEAD')}-dirty"
+        # The last commit that added or removed one of the hashes; since then dvc.lock has held them all.
+        made = git(root, "log", "-1", "--format=%H", "--extended-regexp", "-G", "|".join(files.values()), "--", "dvc.lock")
+        return made or git(root, "rev-parse", "HEAD")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return f"{head}-dirty" if changed else head
+
+
+def git(root: Path, *arguments: str) -> str:
+    """What a Git command prints."""
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()

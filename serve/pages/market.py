@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 from dataclasses import dataclass
 from math import ceil, floor
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,7 +13,6 @@ from litestar.handlers import BaseRouteHandler
 from litestar.response import Template
 
 from serve.api.problems import ProblemError
-from serve.models.loader import read_report
 from serve.pages.assets import Asset
 from serve.pages.site import Area, Site, Tab
 from stages.projects._base import Project
@@ -32,11 +30,8 @@ class Market:
     adverts: Asset
 
 
-def read_market(path: Path) -> Market | None:
-    """The market of a project, None where the pipeline made none."""
-    found = read_report(path, None)
-    if found is None:
-        return None
+def read_market(found: dict[str, Any]) -> Market:
+    """The market that market.json describes."""
     dimensions = [
         {key: value for key, value in dimension.items() if key != "values"}
         | ({} if "levels" in dimension else limits(dimension["values"]))
@@ -60,12 +55,13 @@ def has_market(site: Site, name: str) -> bool:
 
 def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
     """`/<project>/market` and its adverts, for a project that has a market."""
-    path = site.service.settings.root / "reports" / project.name / "market.json"
 
     async def market() -> Market:
-        found: Market | None = await site.cached_per_model(project, "market", lambda model: read_market(path))
-        if found is None:
-            raise ProblemError(404, f"{project.title} has no market data: run `dvc repro explain@{project.name}`.")
+        report = await site.report(project, "market.json")
+        if report.content is None:
+            none = f"{project.title} has no market data: run `dvc repro explain@{project.name}`."
+            raise ProblemError(404, report.fault or none)
+        found: Market = await site.cached_per_model(project, "market", lambda model: read_market(report.content))
         return found
 
     @get("/market")

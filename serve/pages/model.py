@@ -11,7 +11,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.response import Template
 
 from serve.models.history import Event
-from serve.models.loader import Model, read_report
+from serve.models.loader import Model
 from serve.pages.card import card_html
 from serve.pages.charts.files import draw
 from serve.pages.charts.quality import candidates, comparison, importance, learning, segments
@@ -52,15 +52,15 @@ def rival_of(events: list[Event], model: Model) -> dict[str, Any]:
     return {"version": other.version, "metrics": other.details.get("metrics") or {}, "detail": detail}
 
 
-def quality(reports: Path, model: Model) -> dict[str, Any]:
-    """What the page shows of a model's reports."""
-    drawn = draw(model, reports / "plots")
+def quality(plots: Path, board: Any, ranking: Any, model: Model) -> dict[str, Any]:
+    """What the page shows of a model's reports: the files of the plots, leaderboard.json, importance.json."""
+    drawn = draw(model, plots)
     return {
         "charts": drawn.charts,
         "outdated": drawn.outdated,
-        "candidates": candidates(model, read_report(reports / "leaderboard.json", [])),
+        "candidates": candidates(model, board["candidates"] if isinstance(board, dict) else board),
         "segments": segments(model),
-        "importance": importance(read_report(reports / "importance.json", {})),
+        "importance": importance(ranking),
         "learning": learning(model),
         "card": card_html(model.card),
     }
@@ -68,17 +68,20 @@ def quality(reports: Path, model: Model) -> dict[str, Any]:
 
 def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
     """`/<project>/model`."""
-    reports = site.service.settings.root / "reports" / project.name
+    plots = site.service.settings.root / "reports" / project.name / "plots"
     titles = {column.name: column.title for column in project.columns}
 
     @get("/model")
     async def model() -> Template:
         live = site.model(project)
-        found = await site.cached_per_model(project, "quality", partial(quality, reports))
+        board, ranking = await site.report(project, "leaderboard.json"), await site.report(project, "importance.json")
+        found = await site.cached_per_model(project, "quality", partial(quality, plots, board.content, ranking.content))
+        notes = [*live.faults, *(report.fault for report in (board, ranking) if report.fault)]
         rival = rival_of(await ledger_of(site, project), live)
         return site.page(
             "model.html", project, "model", rows=metric_rows(live, rival), rival=rival, comparison=comparison(live, rival),
-            titles=titles, backtest=live.evaluation.get("backtest"), fairness=live.evaluation.get("fairness"), **found,
+            titles=titles, backtest=live.evaluation.get("backtest"), fairness=live.evaluation.get("fairness"), notes=notes,
+            **found,
         )  # fmt: skip
 
     return [model]

@@ -31,13 +31,16 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
     @get("/")
     async def overview() -> Template:
         data, profile = await site.report(project, "data.json"), await site.report(project, "profile.json")
+        notes = [report.fault for report in (data, profile) if report.fault]
         return site.page(
             "overview.html",
             project,
             "",
             figures=figures(site.model(project)),
-            sources=data["sources"] if data else [],
-            profile=profile and await site.cached_per_model(project, "profile", lambda model: described(project, profile)),
+            sources=data.content["sources"] if data.content else [],
+            profile=profile.content
+            and await site.cached_per_model(project, "profile", lambda model: described(project, profile.content)),
+            notes=[*site.model(project).faults, *notes],
         )
 
     return [overview]

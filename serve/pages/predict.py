@@ -67,7 +67,7 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
 
     @get("/predict")
     async def predict() -> Template:
-        samples = await site.report(project, SAMPLES)
+        samples = (await site.report(project, SAMPLES)).content
         fields = await site.cached_per_model(project, "form", lambda model: form_fields(model, read_plan(plan)))
         data = script_data(site.model(project), fields, samples, settings.max_batch)
         return site.page(
@@ -77,9 +77,10 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
     @get("/predict/sample")
     async def sample() -> dict[str, Any]:
         samples = await site.report(project, SAMPLES)
-        if not samples:
-            raise ProblemError(404, f"There are no rows to draw from: run `dvc repro explain@{project.name}`.")
-        row: dict[str, Any] = random.choice(samples["rows"])  # noqa: S311 - not for security
+        if not samples.content:
+            none = f"There are no rows to draw from: run `dvc repro explain@{project.name}`."
+            raise ProblemError(404, samples.fault or none)
+        row: dict[str, Any] = random.choice(samples.content["rows"])  # noqa: S311 - not for security
         return row
 
     @post("/predict/try", status_code=200)

@@ -13,7 +13,7 @@ from litestar.response import Redirect, Template
 
 from serve.api.messages import Logged, logged, logged_page
 from serve.api.protection import over_https
-from serve.models.errors import InvalidInputError, NoExplanationError
+from serve.models.errors import InvalidInputError
 from serve.pages.charts.quality import upper_first
 from serve.pages.charts.specs import Chart, axis, bars
 from serve.pages.format import exact, number, percent
@@ -102,7 +102,7 @@ def prediction_handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
             return None, [], "Another model serves now; only the model that made the prediction can explain it."
         try:
             explained = msgspec.json.decode(await service.explain(name, msgspec.json.encode(found.input)))
-        except (InvalidInputError, NoExplanationError, UnavailableError) as error:
+        except (InvalidInputError, UnavailableError) as error:
             return None, [], str(error)
         return contributions(explained, project), explained["reasons"], ""
 

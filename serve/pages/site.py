@@ -23,7 +23,8 @@ from serve.api.middleware import identify
 from serve.api.problems import STATUS, ProblemError, http_response, plain_response, problem_response, unexpected_response
 from serve.api.protection import security_headers
 from serve.api.telemetry import request_id
-from serve.models.loader import Model, read_report
+from serve.models.loader import Model
+from serve.models.reports import ReportError, read_report
 from serve.pages.format import FILTERS
 from serve.service import Service
 from stages.projects._base import Project
@@ -53,6 +54,21 @@ class Area:
     handlers: Callable[[Site, Project], list[BaseRouteHandler]]
 
 
+@dataclass(frozen=True)
+class Report:
+    """What a JSON report says, None where the pipeline made none or it cannot be shown, and then why."""
+
+    content: Any
+    fault: str = ""
+
+    @classmethod
+    def read(cls, path: Path, model: Model) -> Report:
+        try:
+            return cls(read_report(path, model.manifest))
+        except ReportError as error:
+            return cls(None, f"{error}.")
+
+
 class Site:
     """The pages of one server."""
 
@@ -74,6 +90,7 @@ class Site:
             "tabs": self.tabs(project) if project else [],
             "tab": tab,
             "keys": bool(self.service.settings.api_keys),
+            "notes": answerer.model.faults if answerer else (),
         }
         return Template(template, context=shared | context, status_code=status)
 
@@ -90,10 +107,11 @@ class Site:
         """The model that serves; ProblemError 503 while there is none."""
         return self.service.answerer(project.name).model
 
-    async def report(self, project: Project, file: str) -> Any:
-        """A JSON report about the model that serves, None where the pipeline made none."""
+    async def report(self, project: Project, file: str) -> Report:
+        """A JSON report about the model that serves."""
         path = self.service.settings.root / "reports" / project.name / file
-        return await self.cached_per_model(project, file, lambda model: read_report(path, None))
+        found: Report = await self.cached_per_model(project, file, lambda model: Report.read(path, model))
+        return found
 
     async def cached_per_model(self, project: Project, key: str, make: Callable[[Model], Any]) -> Any:
         """The result of `make` for the model that serves, computed in a thread once per loaded model and key."""

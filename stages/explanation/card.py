@@ -28,8 +28,9 @@ def model_card(
     data: dict[str, Any],
     evaluation: dict[str, Any],
     importance: dict[str, Any],
+    proof: dict[str, Any],
 ) -> str:
-    """The card as Markdown."""
+    """The card as Markdown. `proof` says on how many rows the exported model was compared with the fitted one."""
     banner = ["> **Simulated data.** This model was trained on rows drawn from a simulator. Its figures show that the "
               "pipeline works and say nothing about the world."]  # fmt: skip
     sections = [
@@ -52,7 +53,9 @@ def model_card(
         _importance(importance),
         "## Versions",
         table(["Library", "Version"], manifest["libraries"].items()),
-        f"Training data SHA-256 `{manifest['data']['sha256']}`, seed {manifest['params']['seed']}.",
+        f"Model MD5 `{manifest['model']}`, training data SHA-256 `{manifest['data']['sha256']}`, "
+        f"seed {manifest['params']['seed']}. The server uses an exported form of the model. On {proof['rows']:,} rows its "
+        f"scores were the model's within {proof['tolerance']:g} of their value.",
     ]
     return "\n\n".join(sections) + "\n"
 

@@ -46,9 +46,10 @@ class Graph:
         return self.op("Sigmoid", score)
 
 
-def build_graph(model: Any, columns: int) -> ModelProto:
+def build_graph(model: Any, columns: int, digest: str = "") -> ModelProto:
     """The graph of the part of a fitted pipeline behind its encoder: input `columns` of shape (rows, columns), output
-    `score` of shape (rows, 1), both float64. NotExportableError for an estimator this module does not know.
+    `score` of shape (rows, 1), both float64. `digest` names the model in its metadata. NotExportableError for an estimator
+    that this module does not know.
     """
     graph = Graph()
     score = _model(graph, unwrap(model), "columns")
@@ -62,6 +63,7 @@ def build_graph(model: Any, columns: int) -> ModelProto:
         graph.constants,
     )
     proto = helper.make_model(body, opset_imports=OPSETS, ir_version=10, producer_name="veritable")
+    helper.set_model_props(proto, {"model": digest})
     checker.check_model(proto)
     return proto
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from stages.core.cli import UserError
 from stages.core.files import read_json
-from stages.core.schema import read_rows, to_frame
+from stages.core.schema import read_rows
 from stages.projects._base import Columns, Project
 from stages.runtime.scorer import Scorer
 
@@ -30,13 +30,10 @@ def read_columns(frame: pd.DataFrame, project: Project) -> Columns:
 
 
 def load_scorer(project: Project, folder: Path) -> Callable[[Columns], np.ndarray]:
-    """The exported scorer in a folder, or the pipeline where the model has no exported form."""
+    """The exported scorer in a folder; UserError for a model that an older pipeline could not export."""
     plan = read_json(folder / "plan.json")
-    if plan["exported"]:
-        return Scorer(project, plan["plan"], (folder / "scorer.onnx").read_bytes()).score
-    import joblib  # with scikit-learn behind it, which takes longer to import than most rows to score
-
-    from stages.modeling.pipeline import predict_scores
-
-    model = joblib.load(folder / "model.joblib")
-    return lambda columns: predict_scores(model, to_frame(columns), project)
+    if "plan" not in plan:
+        raise UserError(
+            f"{folder} holds a model without an exported form ({plan.get('reason')}); only its own code scores it"
+        )
+    return Scorer(project, plan["plan"], (folder / "scorer.onnx").read_bytes()).score

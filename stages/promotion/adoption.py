@@ -133,7 +133,7 @@ def adopt(project: str, batch: Path, content: bytes, pending: list[str], reason:
             run_dvc("checkout", "--quiet", *absent)
         text = with_sources(committed_text(PARAMS), project, pending)
         write(PARAMS, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-        run_dvc("repro", f"export@{project}", f"explain@{project}")
+        run_dvc("repro", f"explain@{project}")
     except UserError:
         undo(project, batch)
         raise

@@ -23,7 +23,6 @@ from stages.evaluation.segments import MIN_ROWS, fairness
 from stages.evaluation.settings import Evaluate
 from stages.exporting.proof import largest_difference
 from stages.modeling.metrics import bootstrap
-from stages.modeling.pipeline import predict_scores
 from stages.projects._base import Project, columns_of
 from stages.promotion.cache import fetch_files
 from stages.promotion.checkout import checkout, lock_at, score_rows
@@ -54,23 +53,17 @@ def try_artifact(project: Project, folder: Path, test: pd.DataFrame) -> tuple[np
         probe = plan["probe"]
         known = pd.DataFrame([probe["row"]])
         picks = [number % len(test) for number in range(TIMED_ROWS + 1)]
-        if plan["exported"]:
-            kind = "exported scorer"
-            scorer = Scorer(project, plan["plan"], (folder / "scorer.onnx").read_bytes())
-            columns = coerce(test, project.columns)[0]
-            scores, found = scorer.score(columns), scorer.score(coerce(known, project.columns)[0])
-            difference = largest_difference(scorer, model, test, project)
-            latency = median_ms(scorer.score, [{key: array[[pick]] for key, array in columns.items()} for pick in picks])
-        else:
-            kind, difference = "pipeline, which has no exported form,", None
-            scores, found = predict_scores(model, test, project), predict_scores(model, known, project)
-            latency = median_ms(lambda row: predict_scores(model, row, project), [test.iloc[[pick]] for pick in picks])
+        scorer = Scorer(project, plan["plan"], (folder / "scorer.onnx").read_bytes())
+        columns = coerce(test, project.columns)[0]
+        scores, found = scorer.score(columns), scorer.score(coerce(known, project.columns)[0])
+        difference = largest_difference(scorer, model, test, project)
+        latency = median_ms(scorer.score, [{key: array[[pick]] for key, array in columns.items()} for pick in picks])
         if not np.isfinite([*scores, *found]).all():
             raise ValueError("it gives scores that are no numbers")
     except Exception as error:  # whatever a library makes of a broken file
         nothing = "It gives no scores that could be compared with the champion's."
-        return nothing, Artifact("artifact", f"{type(error).__name__}: {error}")
-    return scores, Artifact(kind, "", difference, relative_difference(found[0], probe["score"]), latency)
+        return nothing, Artifact(f"{type(error).__name__}: {error}")
+    return scores, Artifact("", difference, relative_difference(found[0], probe["score"]), latency)
 
 
 def median_ms(score_row: Callable[[Any], Any], rows: list[Any]) -> float:

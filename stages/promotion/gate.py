@@ -72,14 +72,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Artifact:
-    """How the files that are served behave: what scores (`kind`), why it does not, the largest relative difference of the
-    exported scorer from the pipeline on the test rows (None where there is none), the relative difference of the known row
-    from its recorded score, and the median milliseconds of one row.
+    """How the files that are served behave: why they do not score, the largest relative difference of the exported scorer
+    from the pipeline on the test rows, the relative difference of the known row from its recorded score, and the median
+    milliseconds of one row.
     """
 
-    kind: str
     broken: str = ""
-    difference: float | None = None
+    difference: float = 0.0
     probe: float = 0.0
     latency_ms: float = 0.0
 
@@ -226,19 +225,21 @@ def check_baseline(metrics: Metrics, baseline: Mapping[str, float], project: Pro
 
 def check_artifact(artifact: Artifact, promote: Promote) -> Rule:
     """Whether what is served can be served: it loads, equals the pipeline, scores the known row and is quick."""
-    measured = {key: getattr(artifact, key) for key in ("kind", "difference", "probe", "latency_ms")}
+    measured = {key: getattr(artifact, key) for key in ("difference", "probe", "latency_ms")}
     if artifact.broken:
         return Rule("artifact", False, f"The artifact cannot be used: {artifact.broken.rstrip('.')}.", measured)
     wrong = []
-    if artifact.difference is not None and not artifact.difference <= TOLERANCE:
+    if not artifact.difference <= TOLERANCE:
         wrong.append(f"differs from the pipeline by up to {artifact.difference:.1g} on the test rows")
     if not artifact.probe <= TOLERANCE:
         wrong.append(f"scores the known row wrong by {artifact.probe:.1g}")
     if not artifact.latency_ms <= promote.latency_ms:
         wrong.append(f"takes {artifact.latency_ms:.3g} ms a row where {promote.latency_ms:g} ms are allowed")
-    same = "" if artifact.difference is None else f"equals the pipeline within {TOLERANCE:g}, "
-    right = f"{same}scores the known row as recorded and answers in {artifact.latency_ms:.2g} ms a row"
-    return Rule("artifact", not wrong, f"The {artifact.kind} {' and '.join(wrong) if wrong else right}.", measured)
+    right = (
+        f"equals the pipeline within {TOLERANCE:g}, scores the known row as recorded "
+        f"and answers in {artifact.latency_ms:.2g} ms a row"
+    )
+    return Rule("artifact", not wrong, f"The exported scorer {' and '.join(wrong) if wrong else right}.", measured)
 
 
 def decide_promotion(rules: Iterable[Rule], version: str, why: str) -> Decision:

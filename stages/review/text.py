@@ -87,7 +87,7 @@ def section(change: Change, base: str, head: str) -> str:
     commands = [
         f"git checkout {head}",
         "make setup",
-        f"dvc repro explain@{project.name} export@{project.name}",
+        f"dvc repro explain@{project.name}",
         f"python -m stages.report --base {base}",
     ]
     parts = [f"## {prose(project.title)} (`{project.name}`)", f"Differs in {', '.join(change.kinds)}."]

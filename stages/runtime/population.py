@@ -5,7 +5,7 @@ Shared by the stage that makes the summary, the drift check and the server; need
 
 from __future__ import annotations
 
-from typing import Required, TypedDict
+from typing import NotRequired, Required, TypedDict
 
 import numpy as np
 
@@ -24,11 +24,12 @@ class Bins(TypedDict, total=False):
 
 
 class Population(TypedDict):
-    """The training rows, as population.json holds them."""
+    """The training rows, as population.json holds them; `model` is the MD5 of the model.joblib that scored them."""
 
     columns: dict[str, Bins]
     score: Bins
     rows: int
+    model: NotRequired[str]
 
 
 def summarise(columns: Columns, described: tuple[Column, ...], scores: np.ndarray) -> Population:

@@ -40,9 +40,9 @@ class Encoder:
 
 
 class Scorer:
-    """Scores rows of a project: probabilities of class 1, or values in the unit of the target."""
-
-    kind = "exported ONNX graph"
+    """Scores rows of a project: probabilities of class 1, or values in the unit of the target. `model` is the MD5 of the
+    model.joblib that the graph was made from, None for a graph that does not name it.
+    """
 
     def __init__(self, project: Project, plan: list[dict[str, Any]], graph: bytes) -> None:
         self.project = project
@@ -52,6 +52,7 @@ class Scorer:
         options.enable_cpu_mem_arena = False  # it would never release the memory of the largest batch
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._outputs = [output.name for output in self._session.get_outputs()]
+        self.model: str | None = self._session.get_modelmeta().custom_metadata_map.get("model")
 
     def encode(self, columns: Columns) -> np.ndarray:
         """Raw columns to the matrix the graph takes, shape (rows, encoded columns)."""

@@ -56,6 +56,7 @@ class Explainer:
 
     def __init__(self, project: Project, scorer: Scorer, table: Mapping[str, np.ndarray]) -> None:
         self.project, self.scorer = project, scorer
+        self.model = str(table["model"]) if "model" in table else None  # as `Scorer.model`
         self.method: Any = str(table["method"])
         self.scale: Any = str(table["scale"])
         self._slope, self._intercept = float(table["slope"]), float(table["intercept"])

@@ -73,7 +73,7 @@ def start(folder: Path, first: Path, settings: dict[str, dict[str, Any]]) -> Pat
     git(folder, "config", "user.name", "stream")
     git(folder, "config", "user.email", "stream@localhost")
     configure(folder, [first], settings)
-    call(folder, "dvc", "repro", f"export@{NAME}", f"explain@{NAME}")
+    call(folder, "dvc", "repro", f"explain@{NAME}")
     git(folder, "commit", "--quiet", "--all", "--message", "The first batch")
     call(folder, "stages.promote", NAME)
     return folder

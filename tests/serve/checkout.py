@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from contextlib import chdir
 from functools import cache
@@ -93,16 +92,6 @@ def replace_model(root: Path, source: Path, name: str = "toy") -> None:
     """Put the artifacts in `source` in the place of a project's, with a dvc.lock that agrees."""
     for path in source.iterdir():
         shutil.copy(path, root / "models" / name / path.name)
-    write_lock(root)
-
-
-def withdraw_export(root: Path, name: str = "toy") -> None:
-    """Make a project's model one that could not be exported, as the stage `export` writes it."""
-    folder = root / "models" / name
-    probe = json.loads((folder / "plan.json").read_text())["probe"]
-    (folder / "plan.json").write_text(json.dumps({"exported": False, "reason": "no such graph", "probe": probe}))
-    (folder / "scorer.onnx").write_bytes(b"")
-    (folder / "explainer.npz").write_bytes(b"")
     write_lock(root)
 
 

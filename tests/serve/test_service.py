@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,10 @@ import pytest
 from serve.app import create_app
 from serve.log.prediction_log import PredictionLog
 from serve.models.answers import Answerer
-from serve.models.loader import load_model
+from serve.models.loader import Model, load_model
+from serve.models.stability import Drift
 from serve.service import SLICE
-from tests.serve.checkout import example, json_rows, settings, swap_in_other, withdraw_export
+from tests.serve.checkout import example, json_rows, settings, swap_in_other
 from tests.serve.conftest import Client, Database, Serve
 
 ADMIN = {"Authorization": "Bearer letmein"}
@@ -113,7 +112,6 @@ def test_a_project_that_does_not_exist_is_refused_at_the_start_with_those_that_d
 
 
 def test_a_request_that_began_with_a_model_ends_with_it(serve: Serve, root: Path, checkout: Path) -> None:
-    withdraw_export(root)
     client = serve(root)
     service = client.app.state.service
     old = service.active["toy"]
@@ -134,24 +132,34 @@ def test_a_request_that_began_with_a_model_ends_with_it(serve: Serve, root: Path
     assert predict(client).json()["model"]["hash"] == new.model.hash
 
 
-def test_requests_for_a_pipeline_share_its_calls(serve: Serve, root: Path) -> None:
-    withdraw_export(root)
-    client = serve(root)
-    with ThreadPoolExecutor(16) as pool:
-        responses = list(pool.map(lambda _: predict(client), range(64)))
-    assert {response.status_code for response in responses} == {200}
-    lines = client.get("/metrics").text.splitlines()
-    (calls,) = [float(line.split()[-1]) for line in lines if line.startswith("serve_micro_batch_rows_count ")]
-    (rows,) = [float(line.split()[-1]) for line in lines if line.startswith("serve_micro_batch_rows_sum ")]
-    assert rows == 64
-    assert calls < 48
+def test_the_watch_over_drift_survives_an_error_and_the_health_says_so(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, watched = {"toy"}, []
+
+    def drift_of(model: Model, recent: Any) -> Drift:
+        watched.append(model.project.name)
+        if model.project.name in broken:
+            raise KeyError("distance")
+        return Drift("unknown", 0, None, [], None)
+
+    monkeypatch.setattr("serve.service.drift_of", drift_of)
+    monkeypatch.setattr("serve.service.DRIFT_EVERY", 0.05)
+    monkeypatch.setattr("serve.service.DRIFT_FRESH", 0.0)
+    client = serve(projects=["toy", "toy_plain"])
+    until(lambda: {"toy", "toy_plain"} <= set(watched))
+    health = client.get("/health").json()
+    assert (health["status"], health["reasons"]) == ("degraded", ["drift of toy: KeyError: 'distance'"])
+    broken.clear()
+    until(lambda: client.get("/health").json()["status"] == "healthy")
 
 
 def test_a_long_explanation_is_worked_out_beside_the_event_loop(serve: Serve) -> None:
     client = serve()
     service = client.app.state.service
     seen: list[str] = []
-    answerer = Answerer(replace(service.active["toy"].model, explains_slowly=True))
+    answerer = Answerer(service.active["toy"].model)
+    answerer.explains_slowly = True
     explain = answerer.explain
     answerer.explain = lambda row: seen.append(threading.current_thread().name) or explain(row)  # type: ignore[method-assign, func-returns-value]
     service.active["toy"] = answerer

@@ -64,7 +64,7 @@ def move_to_present(folder: Path) -> None:
     write_params(folder, *project_names(), train=train, promote=LENIENT)
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "--quiet", "--message", "Move every module into a folder")
-    run(folder, "dvc", "repro", "export@telecom", "explain@telecom")
+    run(folder, "dvc", "repro", "explain@telecom")
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "--quiet", "--message", "Train telecom again")
 

@@ -167,16 +167,6 @@ def test_a_file_that_the_server_dumped_gives_the_report_that_its_rows_do(deploye
     assert reports[0]["outcomes"]["rows"] == frame["late"].notna().sum()
 
 
-def test_a_model_without_an_exported_form_is_scored_by_its_pipeline(deployed: Path) -> None:
-    report, plan = Path("reports/toy/drift/simulate-rows-300.json"), Path("models/toy/plan.json")
-    drift("simulate?rows=300")
-    exported = json.loads(report.read_text())["outcomes"]["measured"]
-    probe = json.loads(plan.read_text())["probe"]
-    plan.write_text(json.dumps({"exported": False, "reason": "none", "probe": probe}))
-    drift("simulate?rows=300")
-    assert json.loads(report.read_text())["outcomes"]["measured"] == pytest.approx(exported)
-
-
 def test_the_page_of_evidently_repeats_the_verdicts_of_the_check(deployed: Path) -> None:
     drift("simulate?rows=300&shift=covariate", html=True)
     report = json.loads(Path("reports/toy/drift/simulate-rows-300-shift-covariate.json").read_text())

@@ -245,7 +245,7 @@ def test_the_report_of_a_change_is_as_the_example_shows(known: Path, revisions: 
     tags.register("toy", revisions[0], "v1.0.0", "The first.")
     tags.assign("toy", "v1.0.0", "prod", "The first.")
     change_params(known)
-    run(known, "dvc", "repro", "explain@toy", "export@toy")
+    run(known, "dvc", "repro", "explain@toy")
     run(known, "git", "commit", "--quiet", "--all", "--message", "Draw more rows and grow more trees")
     report.main("toy@v1.0.0")
     text = (known / "report.md").read_text()

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serve.models.fallback import PipelineScorer
 from serve.models.rows import Row, RowCodec
 from stages import score
+from stages.core.cli import UserError
 from stages.core.files import Paths, read_json, write_json
 from stages.projects._base import Project
 from stages.runtime.scorer import Scorer
@@ -44,14 +44,11 @@ def test_rows_are_scored_bit_for_bit_as_the_server_scores_them(project: Project,
         np.testing.assert_array_equal(alone, scorer.score(codec.columns([decoded_row])))
 
 
-def test_rows_are_scored_by_the_pipeline_where_the_model_has_no_exported_form(
+def test_a_model_of_an_older_pipeline_without_an_exported_form_is_refused(
     project: Project, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(finished / "models", tmp_path / "models")
     monkeypatch.chdir(tmp_path)
-    folder = Paths(project.name).model
-    write_json(folder / "plan.json", {"exported": False, "reason": "none", "probe": {}})
-    (folder / "scorer.onnx").write_bytes(b"")
-    codec, rows = decoded(project, given := json_rows(project.name, ROWS))
-    expected = PipelineScorer(project, (folder / "model.joblib").read_bytes(), "").score(codec.columns(rows))
-    np.testing.assert_array_equal(score_rows(project.name, pd.DataFrame(given), tmp_path), expected)
+    write_json(Paths(project.name).model / "plan.json", {"exported": False, "reason": "no such graph", "probe": {}})
+    with pytest.raises(UserError, match=r"without an exported form \(no such graph\); only its own code scores it"):
+        score_rows(project.name, pd.DataFrame(json_rows(project.name, 3)), tmp_path)

@@ -52,7 +52,7 @@ def test_every_training_row_has_a_score_of_a_model_that_did_not_see_it(project: 
 
 
 def test_the_leaderboard_has_every_candidate_best_first(project: Project, finished: Path) -> None:
-    board = json.loads((finished / "reports" / project.name / "leaderboard.json").read_text())
+    board = json.loads((finished / "reports" / project.name / "leaderboard.json").read_text())["candidates"]
     means = [row["metrics"][project.primary_metric]["mean"] for row in board]
     assert {row["candidate"] for row in board} == {*QUICK["train"]["candidates"], MODELS[project.name]["model"]}
     assert means == sorted(means, reverse=project.primary_metric in HIGHER_IS_BETTER)
@@ -73,4 +73,7 @@ def test_best_takes_the_first_of_the_leaderboard_and_a_second_run_gives_the_same
         runs.append({path: path.read_bytes() for path in outputs if path.is_file()})
     assert runs[0] == runs[1]
     manifest = json.loads(Path(f"models/{name}/manifest.json").read_text())
-    assert manifest["estimator"] == json.loads(Path(f"reports/{name}/leaderboard.json").read_text())[0]["candidate"]
+    assert (
+        manifest["estimator"]
+        == json.loads(Path(f"reports/{name}/leaderboard.json").read_text())["candidates"][0]["candidate"]
+    )

@@ -31,7 +31,7 @@ def comparison(model: Model, rival: dict[str, Any]) -> Chart | None:
     )  # fmt: skip
 
 
-def candidates(model: Model, board: Rows) -> Chart | None:
+def candidates(model: Model, board: Rows | None) -> Chart | None:
     """The leaderboard: each candidate's primary metric over the folds, and a table of all."""
     name, unit = model.project.primary_metric, model.project.unit
     if not board:

@@ -216,7 +216,6 @@ def test_more_requests_than_can_be_worked_on_are_refused_and_later_ones_served(s
 
     class Slow:
         model = original.model
-        batcher = None
 
         def score_all(self, *arguments: Any) -> Any:
             hold.wait(10)

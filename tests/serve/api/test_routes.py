@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stages.projects._base import Project, project_names
-from tests.serve.checkout import example, json_rows, score_of, swap_in_other, withdraw_export, write_lock
+from tests.serve.checkout import example, json_rows, score_of, swap_in_other, write_lock
 from tests.serve.conftest import Client, Serve
 
 ADMIN = {"Authorization": "Bearer letmein"}
@@ -41,7 +41,6 @@ def test_the_projects_are_listed_with_what_serves_them(client: Client) -> None:
     for name, entry in found.items():
         assert entry["loaded"]
         assert entry["failure"] is None
-        assert entry["scorer"] == "exported ONNX graph"
         assert entry["simulated_data"] is True
         assert len(entry["hash"]) == 64
         assert entry["revision"] == "c0ffee"
@@ -257,23 +256,6 @@ def test_a_reload_of_all_loads_the_good_ones_beside_a_bad_one(serve: Serve, root
     assert "toy_plain" in response.json()["detail"]
     assert predict(client)["model"]["hash"] != before
     assert predict(client, "toy_plain")
-
-
-def test_a_model_that_was_not_exported_predicts_through_the_pipeline_and_says_so(serve: Serve, root: Path) -> None:
-    client = serve(root)
-    rows = json_rows("toy", 250)
-    expected = client.post("/v1/toy/predict/batch", json={"rows": rows}).json()["predictions"]
-    withdraw_export(root)
-    client.post("/v1/toy/reload", headers=ADMIN).raise_for_status()
-    assert "pipeline" in client.get("/v1/toy").json()["scorer"]
-    found = client.post("/v1/toy/predict/batch", json={"rows": rows}).json()["predictions"]
-    assert [score_of(answer) for answer in found] == pytest.approx([score_of(answer) for answer in expected], rel=1e-9)
-    assert score_of(predict(client, row=rows[0])) == pytest.approx(score_of(found[0]), rel=1e-12)
-    explained = client.post("/v1/toy/explain", json=rows[0])
-    assert explained.status_code == 501
-    assert "pipeline" in explained.json()["detail"]
-    assert 'serve_micro_batch_rows_bucket{le="1.0"}' in client.get("/metrics").text
-    assert "serve_micro_batch_rows_count 0.0" not in client.get("/metrics").text
 
 
 def test_a_missing_model_is_503_for_its_project_and_the_others_serve(serve: Serve, root: Path) -> None:

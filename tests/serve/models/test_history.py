@@ -66,6 +66,23 @@ def test_a_torn_ledger_is_said_and_stops_nothing_but_its_history(serve: Serve, r
     assert load_model("toy", settings(root, root)).version is None
 
 
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [({"challenger": None}, "challenger"), ({"challenger": {}}, "hash"), ({"rules": [{"passed": True}]}, "rule")],
+)
+def test_a_line_without_what_the_pages_show_is_said_and_stops_nothing_but_the_history(
+    serve: Serve, root: Path, changes: dict[str, Any], place: str
+) -> None:
+    write_ledger(root, promoted("v1.0.0", "a") | changes)
+    client = serve(root=root)
+    answer = client.get("/v1/toy/history")
+    assert answer.status_code == 503
+    assert "is no ledger" in answer.json()["detail"]
+    assert place in answer.json()["detail"]
+    assert client.get("/v1/toy").json()["loaded"]
+    assert client.post("/v1/toy/reload", headers={"Authorization": "Bearer letmein"}).status_code == 200
+
+
 def test_version_and_stage_follow_the_ledger(root: Path, tmp_path: Path) -> None:
     loaded = load_model("toy", settings(root, tmp_path))
     assert (loaded.version, loaded.stage) == (None, None)

@@ -1,33 +1,20 @@
-"""Tests of serve/models/loader.py and serve/models/fallback.py: loading, verification, and what is refused."""
+"""Tests of serve/models/loader.py, artifacts.py and reports.py: loading, verification, and what is refused."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from serve.models.fallback import MicroBatcher, PipelineScorer
 from serve.models.loader import FILES, LoadError, Model, load_model
 from serve.models.rows import RowCodec
 from stages.projects._base import Columns, Project, load_project
-from stages.runtime.scorer import Scorer
-from tests.serve.checkout import (
-    example,
-    json_rows,
-    pipeline_scores,
-    settings,
-    swap_in_other,
-    withdraw_export,
-    write_lock,
-)
+from stages.runtime.identity import md5
+from tests.serve.checkout import json_rows, pipeline_scores, settings, swap_in_other, write_lock
 
 
 def load(root: Path, name: str = "toy", **changes: Any) -> Model:
@@ -41,7 +28,6 @@ def columns(name: str, rows: int) -> Columns:
 
 def test_every_project_loads_and_scores_as_the_pipeline_does(project: Project, checkout: Path) -> None:
     model = load(checkout, project.name)
-    assert isinstance(model.scorer, Scorer)
     assert model.manifest["estimator"]
     assert project.primary_metric in model.evaluation["metrics"]
     assert project.title in model.card
@@ -52,7 +38,7 @@ def test_every_project_loads_and_scores_as_the_pipeline_does(project: Project, c
 
 def test_the_hash_changes_with_the_artifacts_and_with_nothing_else(root: Path, checkout: Path) -> None:
     first = load(root)
-    (root / "reports" / "toy" / "card.md").write_text("changed")
+    (root / "reports" / "toy" / "card.md").unlink()
     assert load(root).hash == first.hash
     swap_in_other(root, checkout)
     assert load(root).hash != first.hash
@@ -61,7 +47,7 @@ def test_the_hash_changes_with_the_artifacts_and_with_nothing_else(root: Path, c
 @pytest.mark.parametrize("file", FILES)
 def test_a_missing_file_is_named_with_what_to_run(root: Path, file: str) -> None:
     (root / "models" / "toy" / file).unlink()
-    with pytest.raises(LoadError, match=rf"lacks {file}: run `dvc repro export@toy` or `dvc pull`"):
+    with pytest.raises(LoadError, match=rf"lacks {file}: run `dvc repro explain@toy` or `dvc pull`"):
         load(root)
 
 
@@ -106,24 +92,6 @@ def test_a_truncated_file_with_the_right_hash_is_refused(root: Path, file: str) 
         load(root)
 
 
-def change_plan(root: Path, **changes: Any) -> None:
-    path = root / "models" / "toy" / "plan.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    write_lock(root)
-
-
-def test_a_model_that_scores_the_known_row_otherwise_is_refused(root: Path) -> None:
-    change_plan(root, probe={"row": example("toy"), "score": 0.123})
-    with pytest.raises(LoadError, match=r"scores a known row 0\.\d+ instead of 0\.123"):
-        load(root)
-
-
-def test_a_known_row_that_the_schema_no_longer_takes_is_refused(root: Path) -> None:
-    change_plan(root, probe={"row": {**example("toy"), "distance": 7}, "score": 0.5})
-    with pytest.raises(LoadError, match="toy"):
-        load(root)
-
-
 def test_a_graph_of_another_model_is_refused(root: Path) -> None:
     (root / "models" / "toy" / "scorer.onnx").write_bytes((root / "models" / "toy_plain" / "scorer.onnx").read_bytes())
     write_lock(root)
@@ -135,115 +103,123 @@ def test_a_model_without_evaluation_and_card_still_loads(root: Path) -> None:
     for file in ("evaluation.json", "card.md"):
         (root / "reports" / "toy" / file).unlink()
     model = load(root)
-    assert (model.evaluation, model.card) == ({}, "")
+    assert (model.evaluation, model.card, model.faults) == ({}, "", ())
 
 
-def test_the_revision_is_that_of_the_checkout_and_unknown_outside_git(root: Path) -> None:
-    assert load(root, revision="").revision == "unknown"
-    git = ["git", "-c", "user.name=tester", "-c", "user.email=tester@example.org", "-C", str(root)]
-    subprocess.run(["git", "init", "--quiet", str(root)], check=True)
-    subprocess.run([*git, "add", "dvc.lock"], check=True)
-    subprocess.run([*git, "commit", "--quiet", "--message", "Begin"], check=True)
-    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
-    assert load(root, revision="").revision == head
-    with (root / "dvc.lock").open("a") as lock:
-        lock.write("# edited\n")
-    assert load(root, revision="").revision == f"{head}-dirty"
+def change(path: Path, **changes: Any) -> None:
+    """Change values of a JSON file of a model, and record it in dvc.lock; None takes one away."""
+    values = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({name: value for name, value in values.items() if value is not None}))
+    if path.parent.parent.name == "models":
+        write_lock(path.parents[2])
 
 
-def test_a_model_without_export_is_served_by_the_pipeline_and_says_why(root: Path) -> None:
-    withdraw_export(root)
-    model = load(root)
-    assert isinstance(model.scorer, PipelineScorer)
-    assert model.explainer is None
-    assert model.scorer.kind == "scikit-learn pipeline in a worker thread (no such graph)"
-    project = load_project("toy")
-    expected = pipeline_scores(root / "models" / "toy", project, json_rows("toy", 20))
-    np.testing.assert_array_equal(model.scorer.score(columns("toy", 20)), expected)
+@pytest.mark.parametrize(
+    ("file", "changes", "message"),
+    [
+        ("manifest.json", {"threshold": "abc"}, r"manifest.json is not .*threshold"),
+        ("manifest.json", {"threshold": 1.5}, r"manifest.json is not .*threshold"),
+        ("manifest.json", {"threshold": None}, r"manifest.json lacks threshold"),
+        ("manifest.json", {"data": {}}, r"manifest.json is not .*simulated"),
+        ("population.json", {"columns": {}}, r"population.json has other columns"),
+        ("population.json", {"rows": -1}, "population.json describes -1 rows"),
+        ("population.json", {"score": {"edges": [0.5], "shares": [1.0]}}, "the bins of score do not fit"),
+        ("plan.json", {"probe": {"row": {}}}, r"plan.json is not .*score"),
+    ],
+)
+def test_an_artifact_of_another_shape_is_refused_with_the_place(
+    root: Path, file: str, changes: dict[str, Any], message: str
+) -> None:
+    change(root / "models" / "toy" / file, **changes)
+    with pytest.raises(LoadError, match=message):
+        load(root)
 
 
-def test_a_pickle_is_verified_before_it_is_opened(root: Path, tmp_path: Path) -> None:
-    withdraw_export(root)
-    marker = tmp_path / "executed"
-    (root / "models" / "toy" / "model.joblib").write_bytes(b"cbuiltins\nopen\n(S'%s'\nS'w'\ntR." % bytes(marker))
-    with pytest.raises(LoadError, match=r"model\.joblib is not the file that dvc\.lock records"):
+def test_an_interval_is_needed_by_a_regressor(root: Path) -> None:
+    change(root / "models" / "toy_plain" / "manifest.json", interval={"coverage": 0.9, "radius": -1, "scale": "log"})
+    with pytest.raises(LoadError, match=r"manifest.json is not .*radius"):
+        load(root, "toy_plain")
+
+
+@pytest.mark.parametrize(
+    "files", [["plan.json", "scorer.onnx", "explainer.npz"], ["manifest.json"], ["population.json"], ["explainer.npz"]]
+)
+def test_files_of_two_models_are_refused_though_dvc_lock_records_them(root: Path, checkout: Path, files: list[str]) -> None:
+    for file in files:
+        (root / "models" / "toy" / file).write_bytes((checkout / "other" / file).read_bytes())
+    write_lock(root)
+    named = r", ".join(files)
+    with pytest.raises(LoadError, match=rf"{named} (was|were) not made from the model.joblib .*`dvc repro explain@toy`"):
+        load(root)
+
+
+def test_a_pickle_is_never_opened_whatever_the_files_beside_it_say(root: Path, tmp_path: Path) -> None:
+    folder, marker = root / "models" / "toy", tmp_path / "executed"
+    (folder / "model.joblib").write_bytes(b"cbuiltins\nopen\n(S'%s'\nS'w'\ntR." % bytes(marker))
+    plan = json.loads((folder / "plan.json").read_text())
+    (folder / "plan.json").write_text(json.dumps({"exported": False, "reason": "no such graph", "probe": plan["probe"]}))
+    files = {path.name: md5(path) for path in folder.iterdir()}
+    deployment = {"version": "v1.0.0", "stage": "prod", "revision": "c0ffee", "hash": "", "files": files}
+    (folder / "deployment.json").write_text(json.dumps(deployment))
+    with pytest.raises(LoadError, match=r"could not be exported \(no such graph\), and the server never unpickles one"):
         load(root)
     assert not marker.exists()
 
 
-def test_a_broken_pickle_is_refused(root: Path) -> None:
-    withdraw_export(root)
-    (root / "models" / "toy" / "model.joblib").write_bytes(b"garbage")
-    write_lock(root)
-    with pytest.raises(LoadError, match="cannot be loaded"):
+def test_files_that_name_no_model_are_refused_unless_a_deployment_vouches_for_them(root: Path) -> None:
+    folder = root / "models" / "toy"
+    for file in ("manifest.json", "plan.json", "population.json"):
+        change(folder / file, model=None)
+    with pytest.raises(LoadError, match=r"manifest.json, population.json, plan.json were not made"):
         load(root)
 
 
-def test_a_pipeline_without_scikit_learn_is_refused_with_what_is_missing(root: Path) -> None:
-    withdraw_export(root)
-    code = f"""
-import sys
-sys.modules["sklearn"] = None
-from serve.models.loader import LoadError, load_model
-from serve.settings import Settings
-try:
-    load_model("toy", Settings(root={str(root)!r}))
-except LoadError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "no such graph, and the pipeline needs sklearn" in done.stdout
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"metrics": {"roc_auc": 0.9}, "rows": 1}'])
+def test_an_evaluation_that_cannot_be_read_costs_its_place_on_the_pages_alone(root: Path, content: bytes) -> None:
+    (root / "reports" / "toy" / "evaluation.json").write_bytes(content)
+    model = load(root)
+    assert model.evaluation == {}
+    assert "evaluation.json is not what the pipeline writes" in model.faults[0]
+    assert model.faults[0].endswith("run `dvc repro explain@toy`, then reload the model.")
 
 
-class Recorder(PipelineScorer):
-    """Scores as slowly as a test lets it, and remembers how many rows came at once."""
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-        self.go = threading.Event()
-
-    def score(self, columns: Columns) -> np.ndarray:
-        self.sizes.append(len(columns["x"]))
-        self.go.wait(5)
-        if (columns["x"] < 0).any():
-            raise ValueError("negative")
-        return columns["x"] * 2
+def test_reports_about_another_model_are_left_out(root: Path, checkout: Path) -> None:
+    swap_in_other(root, checkout)
+    model = load(root)
+    assert (model.evaluation, model.card) == ({}, "")
+    assert [fault.partition(" is about another model")[0].rpartition("/")[2] for fault in model.faults] == [
+        "evaluation.json", "card.md",
+    ]  # fmt: skip
 
 
-def batch(scorer: Recorder, *requests: list[float], cancel: int | None = None) -> list[Any]:
-    """What the requests are answered when all but the first come while the first is scored."""
-
-    async def scenario() -> list[Any]:
-        with ThreadPoolExecutor(1) as executor:
-            batcher = MicroBatcher(scorer, executor, lambda size: None)
-            tasks = []
-            for values in requests:
-                tasks.append(asyncio.create_task(batcher.score({"x": np.array(values)})))
-                await asyncio.sleep(0.01)
-            if cancel is not None:
-                tasks[cancel].cancel()
-            scorer.go.set()
-            return await asyncio.gather(*tasks, return_exceptions=True)
-
-    return asyncio.run(scenario())
+def test_a_ledger_that_cannot_be_read_keeps_no_model_from_serving(root: Path) -> None:
+    line = {"event": "promotion", "time": "2026-01-01T00:00:00Z", "by": "Tess", "reason": "Why.", "accepted": True}
+    (root / "reports" / "toy" / "ledger.jsonl").write_text(json.dumps(line) + "\n")
+    assert load(root).version is None
 
 
-def test_requests_that_come_while_the_pipeline_is_busy_share_its_next_call() -> None:
-    scorer = Recorder()
-    answers = batch(scorer, [1.0], [2.0], [3.0, 4.0], [5.0])
-    assert [list(answer) for answer in answers] == [[2], [4], [6, 8], [10]]
-    assert scorer.sizes == [1, 4]
+def test_the_revision_is_the_commit_that_recorded_the_model_and_unknown_outside_git(root: Path) -> None:
+    def git(*arguments: str) -> str:
+        command = ["git", "-c", "user.name=tester", "-c", "user.email=tester@example.org", *arguments]
+        return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.strip()
 
+    def commit(message: str) -> str:
+        git("add", "dvc.lock")
+        git("commit", "--quiet", "--allow-empty", "--message", message)
+        return git("rev-parse", "HEAD")
 
-def test_a_call_that_fails_fails_the_requests_in_it_and_no_others() -> None:
-    scorer = Recorder()
-    answers = batch(scorer, [1.0], [-2.0], [3.0])
-    assert list(answers[0]) == [2]
-    assert [type(answer) for answer in answers[1:]] == [ValueError, ValueError]
-
-
-@pytest.mark.parametrize("value", [3.0, -3.0])
-def test_a_request_that_gives_up_disturbs_no_other(value: float) -> None:
-    answers = batch(Recorder(), [value], [4.0], [5.0], cancel=0)
-    assert isinstance(answers[0], asyncio.CancelledError)
-    assert [list(answer) for answer in answers[1:]] == [[8], [10]]
+    assert load(root, revision="").revision == "unknown"
+    git("init", "--quiet")
+    lock = root / "dvc.lock"
+    text = lock.read_text()
+    lock.write_text(text.replace(md5(root / "models" / "toy" / "plan.json"), "0" * 32))
+    commit("Train it")
+    lock.write_text(text)
+    made = commit("Export it")
+    lock.write_text(text.replace(md5(root / "models" / "toy_plain" / "plan.json"), "1" * 32))
+    commit("Export another")
+    commit("Write a README")
+    assert load(root, revision="").revision == made
+    with lock.open("a") as file:
+        file.write("# edited\n")
+    assert load(root, revision="").revision == f"{git('rev-parse', 'HEAD')}-dirty"

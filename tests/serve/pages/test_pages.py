@@ -17,7 +17,7 @@ from serve.pages.form import form_fields, limits
 from serve.pages.format import between, metric, moment, number, percent
 from serve.pages.site import templates, to_json
 from stages.projects._base import Project, load_project, project_names
-from tests.serve.checkout import example, json_rows, swap_in_other, withdraw_export
+from tests.serve.checkout import example, json_rows, swap_in_other
 from tests.serve.conftest import Client, Serve
 
 ADMIN = {"Authorization": "Bearer letmein"}
@@ -199,14 +199,6 @@ def test_only_a_few_rows_can_be_tried_out_and_wrong_ones_are_named(client: Clien
     assert {error["row"] for error in wrong.json()["errors"]} == {1}
 
 
-def test_a_model_without_export_can_be_tried_out_too(serve: Serve, root: Path) -> None:
-    withdraw_export(root)
-    client = serve(root)
-    assert page(client, "/toy/predict")
-    found = client.post("/toy/predict/try", json={"rows": [example("toy")]}).json()
-    assert found[0]["score"] == client.post(PREDICT, json=example("toy")).json()["probability"]
-
-
 def test_a_sample_is_a_row_that_can_be_predicted(client: Client, project: Project) -> None:
     row = client.get(f"/{project.name}/predict/sample").json()
     assert client.post(f"/v1/{project.name}/predict", json=row).status_code == 200
@@ -226,14 +218,46 @@ def test_without_samples_the_page_does_without_them(serve: Serve, root: Path) ->
 def test_what_a_page_shows_of_a_model_is_renewed_with_the_model(serve: Serve, root: Path, checkout: Path) -> None:
     client = serve(root)
     threshold = schema(page(client, "/toy/predict"))["threshold"]
-    samples = root / "reports" / "toy" / "samples.json"
-    samples.write_text(json.dumps(json.loads(samples.read_text()) | {"percentiles": [0.0, 1.0]}))
+    samples, other = (
+        root / "reports" / "toy" / "samples.json",
+        json.loads((checkout / "other" / "manifest.json").read_text()),
+    )
+    changed = {"percentiles": [0.0, 1.0], "model": other["model"]}
+    samples.write_text(json.dumps(json.loads(samples.read_text()) | changed))
     assert len(schema(page(client, "/toy/predict"))["percentiles"]) == 101
     swap_in_other(root, checkout)
     client.post("/v1/toy/reload", headers=ADMIN).raise_for_status()
     found = schema(page(client, "/toy/predict"))
     assert found["percentiles"] == [0.0, 1.0]
     assert found["threshold"] != threshold
+
+
+@pytest.mark.parametrize(
+    ("file", "paths"),
+    [
+        ("evaluation.json", ["/toy", "/toy/model", "/toy/predict"]),
+        ("profile.json", ["/toy"]),
+        ("data.json", ["/toy"]),
+        ("leaderboard.json", ["/toy/model"]),
+        ("importance.json", ["/toy/model"]),
+    ],
+)
+@pytest.mark.parametrize("content", ["{", "[1]", '{"model": "0"}', "another model's"])
+def test_a_report_that_cannot_be_shown_is_named_where_it_would_be_and_nowhere_else(
+    serve: Serve, root: Path, file: str, paths: list[str], content: str
+) -> None:
+    report = root / "reports" / "toy" / file
+    whole = json.dumps(json.loads(report.read_text()) | {"model": "0", "simulated": False})
+    report.write_text(whole if content.startswith("another") else content)
+    client = serve(root)
+    for path in ("/", "/toy", "/toy/predict", "/toy/model", "/toy/history"):
+        response = client.get(path, headers=BROWSER)
+        assert response.status_code == 200, response.text
+        assert (file in response.text and "A report is left out" in response.text) == (
+            path in paths or (file == "evaluation.json" and path.startswith("/toy"))
+        )
+    for path in ("/v1/projects", "/v1/toy"):
+        assert client.get(path).status_code == 200
 
 
 def test_pages_are_found_from_any_folder(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ from stages.explanation.card import model_card, table
 from stages.projects._base import Project
 from stages.runtime.metric_names import TITLES, metric_text
 
+PROOF = {"rows": 800, "tolerance": 1e-9}
+
 
 def material(folder: Path, name: str) -> list[dict[str, Any]]:
     """What a card is made from: manifest, data, evaluation and importance."""
@@ -39,7 +41,8 @@ def test_a_bar_in_a_cell_does_not_end_it() -> None:
 def test_the_card_says_what_the_reports_say(project: Project, finished: Path) -> None:
     card = (finished / "reports" / project.name / "card.md").read_text()
     manifest, data, evaluation, importance = material(finished, project.name)
-    assert card == model_card(project, manifest, data, evaluation, importance)
+    proof = json.loads((finished / "models" / project.name / "plan.json").read_text())["proof"]
+    assert card == model_card(project, manifest, data, evaluation, importance, proof)
     assert card.startswith(f"# {project.title}\n\n> **Simulated data.**")
     for said in (project.question, project.intended_use, *project.limits, manifest["data"]["sha256"]):
         assert said in card
@@ -63,7 +66,7 @@ def test_every_table_of_a_card_is_even(project: Project, finished: Path) -> None
 def test_a_card_of_real_data_has_no_banner_and_names_what_was_rejected(project: Project, finished: Path) -> None:
     manifest, data, evaluation, importance = material(finished, project.name)
     source = {**data["sources"][0], "rejected": 3, "rejected_by_reason": {"x: is missing": 3}, "dropped_columns": []}
-    card = model_card(project, manifest, {"simulated": False, "sources": [source]}, evaluation, importance)
+    card = model_card(project, manifest, {"simulated": False, "sources": [source]}, evaluation, importance, PROOF)
     assert "Simulated data" not in card
     assert "- 3 x x: is missing" in card
 
@@ -71,7 +74,7 @@ def test_a_card_of_real_data_has_no_banner_and_names_what_was_rejected(project: 
 def test_without_a_segment_that_is_large_enough_the_card_says_so(project: Project, finished: Path) -> None:
     manifest, data, evaluation, importance = material(finished, project.name)
     evaluation["by_segment"]["segments"] = []
-    assert "No segment has 30 test rows" in model_card(project, manifest, data, evaluation, importance)
+    assert "No segment has 30 test rows" in model_card(project, manifest, data, evaluation, importance, PROOF)
 
 
 def test_what_has_no_value_is_a_dash(project: Project, finished: Path) -> None:
@@ -84,6 +87,6 @@ def test_what_has_no_value_is_a_dash(project: Project, finished: Path) -> None:
     }
     group = {"rows": 40, "flagged": 0.0, "recall": 0.0, "false_positive_rate": 0.0}
     rates = {"groups": {"a": group, "b": group}, "disparate_impact": None, "disparate_impact_flag": False, "recall_gap": 0.0}
-    card = model_card(project, manifest, data, {**evaluation, "fairness": {"x": rates}}, importance)
+    card = model_card(project, manifest, data, {**evaluation, "fairness": {"x": rates}}, importance, PROOF)
     assert re.search(rf"\| {TITLES[project.primary_metric]} \| - \|", card)
     assert "Disparate impact - (" in card
