@@ -14,7 +14,7 @@ def main(name: str) -> None:
 
     from stages.core.params import load_block, load_seed
     from stages.intake.settings import Ingest
-    from stages.intake.sift import check_header, check_rejected, sift, source_entry
+    from stages.intake.sift import check_header, check_rejected, count_copies, sift, source_entry
     from stages.intake.sources import read_source
     from stages.projects._base import columns_of, load_project
 
@@ -27,17 +27,22 @@ def main(name: str) -> None:
         good, bad, counts = sift(source.frame, columns)
         accepted.append(good.assign(source=number))
         rejected.append(bad.assign(source=number, row=bad.index))
-        sources.append(source_entry(source, columns, counts, len(bad)))
-    check_rejected(sources, settings.max_rejected)
+        sources.append(source_entry(source, columns, counts, bad, project.target))
     raw, quarantine = pd.concat(accepted, ignore_index=True), pd.concat(rejected, ignore_index=True)
+    write(paths.data / "quarantine.parquet", quarantine.to_parquet)  # also where it stops: it shows why
+    check_rejected(sources, quarantine, settings.max_rejected)
+    for entry, found in zip(sources, count_copies(raw, len(sources), project), strict=True):
+        entry.update(found)
 
     write(paths.data / "raw.parquet", raw.to_parquet)
-    write(paths.data / "quarantine.parquet", quarantine.to_parquet)
     write_json(paths.reports / "data.json", {"simulated": any(s["simulated"] for s in sources), "sources": sources})
     print(f"{name}: {len(raw)} rows, {len(quarantine)} in quarantine")
     for entry in sources:
         for reason, count in entry["rejected_by_reason"].items():
             print(f"    {count} x {reason}")
+        if copied := entry["copies"] + entry["in_earlier_source"]:
+            earlier = entry["in_earlier_source"]
+            print(f"    {copied} rows of {entry['address']} are copies, {earlier} of them of a row in an earlier source")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ python -m stages.retrain realestate --batch new.csv
 
 A batch that is kept or refused changes nothing but the ledger. If the gate refuses the model, retrain reverts it but keeps
 the batch for the next training. The command can be interrupted and rerun at any point.
-Exit code 0: nothing to do, or promoted. 3: the batch, or the new model, was refused.
+Exit code 0: nothing to do, or promoted. 3: the batch, or the new model, was refused, or the batch has no outcomes to learn
+from yet.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def main(
     if dry_run:
         check = run_check(name, batch)
         print(check.summary)
-        if check.report["verdict"] == "retrain":
+        if check.report["verdict"] == "retrain" and not check.report["batch"]["outcomes"]:
+            print(f"{name}: the batch has no outcomes to learn from yet, so no model would be trained")
+        elif check.report["verdict"] == "retrain":
             print(f"{name}: the batch would be adopted, a model trained with it, and the gate asked")
         return None
     code = retrain(open_batch(name, batch, propose=propose, server=server))

@@ -9,6 +9,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, clone
 
+from stages.core.objects import objects
 from stages.evaluation.settings import Evaluate
 from stages.modeling.metrics import fold_scores
 from stages.modeling.parallel import compute_backend
@@ -32,9 +33,8 @@ def backtest_rows(frame: pd.DataFrame, project: Project, share: float) -> tuple[
     day = frame[project.time_column].sort_values().iloc[int(len(frame) * (1 - share))]
     before = (frame[project.time_column] < day).to_numpy()
     after = (frame[project.time_column] >= day).to_numpy()
-    if project.groups:
-        groups = project.groups(frame)
-        after = after & ~groups.isin(groups[before]).to_numpy()
+    keys = objects(frame, project)
+    after = after & ~keys.isin(keys[before]).to_numpy()
     return before, after, str(day.date())
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stages.core.objects import objects
 from stages.core.schema import coerce, is_missing
 from stages.explanation.profile import rounded
 from stages.explanation.samples import json_rows
@@ -57,11 +58,6 @@ def market(
             for place, row in enumerate(rows)
         ],
     }
-
-
-def objects(frame: pd.DataFrame, project: Project) -> pd.Series:
-    """Per advert the object it is of."""
-    return frame.index.to_series() if project.groups is None else project.groups(frame)
 
 
 def furthest(side: np.ndarray, distance: np.ndarray, objects: pd.Series) -> np.ndarray:

@@ -8,14 +8,20 @@ import numpy as np
 import pandas as pd
 
 from stages.core.cli import UserError
+from stages.core.objects import copies
 from stages.core.schema import coerce, to_frame, violations
 from stages.intake.sources import Source
-from stages.projects._base import Column
+from stages.projects._base import Column, Project
 
 
 def check_header(source: Source, columns: tuple[Column, ...]) -> None:
     """UserError for a source without rows or without a required column."""
     missing = [column.name for column in columns if column.required and column.name not in source.frame]
+    folded = {str(name).strip().casefold(): str(name) for name in source.frame}
+    if similar := [f"{name} (it has {folded[name.casefold()]!r})" for name in missing if name.casefold() in folded]:
+        raise UserError(
+            f"source {source.address!r}: names of columns differ in case or blanks from those expected: {', '.join(similar)}"
+        )
     if missing and len(source.frame.columns) == 1:
         raise UserError(
             f"source {source.address!r}: has a single column {source.frame.columns[0]!r}; is the comma its delimiter?"
@@ -41,27 +47,61 @@ def sift(frame: pd.DataFrame, columns: tuple[Column, ...]) -> tuple[pd.DataFrame
     return accepted, rejected, {reason: int(mask.sum()) for reason, mask in broken.items()}
 
 
-def source_entry(source: Source, columns: tuple[Column, ...], counts: dict[str, int], rejected: int) -> dict[str, Any]:
-    """The entry of one source in data.json."""
+def source_entry(
+    source: Source, columns: tuple[Column, ...], counts: dict[str, int], bad: pd.DataFrame, target: str
+) -> dict[str, Any]:
+    """The entry of one source in data.json. `without_outcome` are the rejected rows whose outcome alone is missing."""
     known = {column.name for column in columns}
     return {
         "address": source.address,
         "simulated": source.simulated,
         "sha256": source.digest,
         "rows": len(source.frame),
-        "rejected": rejected,
+        "rejected": len(bad),
+        "without_outcome": int((bad["reason"] == f"{target}: is missing").sum()),
         "rejected_by_reason": counts,
         "dropped_columns": [name for name in source.frame.columns if name not in known],
     }
 
 
-def check_rejected(sources: list[dict[str, Any]], max_rejected: float) -> None:
-    """UserError when a larger share of the rows breaks the schema than params allow."""
-    rejected = sum(source["rejected"] for source in sources)
-    share = rejected / sum(source["rows"] for source in sources)
+def count_copies(raw: pd.DataFrame, sources: int, project: Project) -> list[dict[str, int]]:
+    """Per source of the accepted rows, whose number is in `source`: how many are copies of a row in an earlier source, and
+    how many of the others are copies of an earlier row in their own.
+    """
+    rows = pd.DataFrame({"source": raw["source"].to_numpy(), "copy": copies(raw, project)})
+    earlier = rows.groupby("copy")["source"].transform("min") < rows["source"]
+    own = rows.duplicated() & ~earlier
+    return [
+        {"copies": int(own[inside].sum()), "in_earlier_source": int(earlier[inside].sum())}
+        for inside in (rows["source"] == source for source in range(sources))
+    ]
+
+
+def check_rejected(sources: list[dict[str, Any]], quarantine: pd.DataFrame, max_rejected: float) -> None:
+    """UserError when a larger share of the rows breaks the schema than params allow. Rows that lack nothing but their
+    outcome are no error: it may not be known yet.
+    """
+    waiting = sum(source["without_outcome"] for source in sources)
+    rejected = sum(source["rejected"] for source in sources) - waiting
+    rows = sum(source["rows"] for source in sources) - waiting
+    if not rows:
+        raise UserError(f"no row has an outcome: all {waiting} lack it, so there is nothing to learn from")
+    share = rejected / rows
     if share > max_rejected:
-        reasons = [f"{count} x {reason}" for s in sources for reason, count in s["rejected_by_reason"].items()]
+        reasons = [
+            f"{count} x {reason}{example(quarantine, number, reason)}"
+            for number, source in enumerate(sources)
+            for reason, count in source["rejected_by_reason"].items()
+        ]
         raise UserError(
             f"{rejected} rows ({share:.1%}) break the schema and ingest.max_rejected allows {max_rejected:.1%}: "
-            f"{'; '.join(reasons)}"
+            f"{'; '.join(reasons)}. They are in the quarantine"
         )
+
+
+def example(quarantine: pd.DataFrame, source: int, reason: str) -> str:
+    """The first row of a source that was rejected for a reason, and its value, in words."""
+    inside = (quarantine["source"] == source) & quarantine["reason"].str.contains(reason, regex=False)
+    first, column = quarantine[inside].iloc[0], reason.partition(":")[0]
+    value = first.get(column)
+    return f" (row {first['row']}{'' if pd.isna(value) else f': {value!r}'})"

@@ -82,7 +82,7 @@ def _parse(address: str, content: bytes) -> pd.DataFrame:
     suffix = PurePosixPath(urlsplit(address).path).suffix.lower()
     try:
         if suffix == ".csv":
-            return pd.read_csv(io.BytesIO(content), dtype=str, encoding="utf-8-sig")
+            return _parse_csv(address, content)
         if suffix == ".parquet":
             return pd.read_parquet(io.BytesIO(content))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
@@ -92,3 +92,13 @@ def _parse(address: str, content: bytes) -> pd.DataFrame:
             f"source {address!r}: is no readable Parquet file, perhaps cut short ({str(error).strip()})"
         ) from None
     raise UserError(f"source {address!r}: files end in .csv or .parquet")
+
+
+def _parse_csv(address: str, content: bytes) -> pd.DataFrame:
+    frame = pd.read_csv(io.BytesIO(content), dtype=str, encoding="utf-8-sig")
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first values of rows that are too long as their names
+        raise UserError(
+            f"source {address!r}: its rows have more values than the header has names: remove a comma at the end of the rows, "
+            "or add the name of a column"
+        )
+    return frame

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from stages.core.cli import UserError
+from stages.core.objects import objects
 from stages.projects._base import Project
 
 FEWEST = 10  # values of a column below which its order may follow the target's by chance
@@ -24,11 +25,11 @@ def draw_keys(sources: pd.Series, seed: int) -> pd.Series:
 
 def split_rows(frame: pd.DataFrame, keys: pd.Series, test_size: float, project: Project) -> pd.Series:
     """Mask of the test rows: of each source the share `test_size` with the lowest keys, class by class for a classifier, and
-    whole groups where rows of one group must stay together; a group keeps the side it took in an earlier source. A group
-    is ordered by the key of its first row: by its lowest key large groups would crowd into the test rows. The last group
-    taken may exceed the share.
+    whole objects (`core.objects`); an object keeps the side it took in an earlier source. An object is ordered by the key
+    of its first row: by its lowest key those of many rows would crowd into the test rows. The last one taken may exceed the
+    share.
     """
-    groups = project.groups(frame) if project.groups else pd.Series(np.arange(len(frame)), index=frame.index)
+    groups = objects(frame, project)
     strata = frame[project.target] if project.task == "classification" else pd.Series(0, index=frame.index)
     side: dict[object, bool] = {}
     for source in sorted(frame["source"].unique()):

@@ -12,11 +12,12 @@ import scipy.special
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
-from sklearn.model_selection import FixedThresholdClassifier, GroupKFold, KFold, StratifiedKFold
+from sklearn.model_selection import FixedThresholdClassifier, GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
 
 from stages.core.cli import UserError
+from stages.core.objects import objects
 from stages.modeling.estimators import build_estimator, is_dense
 from stages.modeling.settings import Train
 from stages.modeling.transformers import NumericPassthrough, RegressionImputer, RowFeatures
@@ -129,10 +130,13 @@ def unwrap(model: Any) -> Layers:
 
 
 def make_folds(project: Project, frame: pd.DataFrame, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Training and validation positions per fold: stratified for a classifier, whole groups where the project has them."""
-    target = frame[project.target]
+    """Training and validation positions per fold: stratified for a classifier, and the rows of an object in one fold."""
+    target, keys = frame[project.target], objects(frame, project)
     if project.groups:
-        return list(GroupKFold(folds, shuffle=True, random_state=seed).split(frame, target, project.groups(frame)))
+        return list(GroupKFold(folds, shuffle=True, random_state=seed).split(frame, target, keys))
+    if keys.duplicated().any():
+        grouped = StratifiedGroupKFold if project.task == "classification" else GroupKFold
+        return list(grouped(folds, shuffle=True, random_state=seed).split(frame, target, keys))
     splitter = StratifiedKFold if project.task == "classification" else KFold
     return list(splitter(folds, shuffle=True, random_state=seed).split(frame, target))
 

@@ -15,6 +15,7 @@ from pyarrow.parquet import ParquetFile
 
 from stages.core.cli import UserError
 from stages.core.files import sha256
+from stages.core.objects import objects
 from stages.intake.sift import sift
 from stages.intake.sources import read_source
 from stages.projects._base import Column, Project, columns_of
@@ -94,7 +95,7 @@ def one_of_each(frame: pd.DataFrame, project: Project) -> pd.DataFrame:
     """One row of each object. Copies are not independent: they make every test too sure, and let a classifier
     recognise in one half of a batch what it saw in the other.
     """
-    return frame[~project.groups(frame).duplicated()] if project.groups else frame
+    return frame[~objects(frame, project).duplicated()]
 
 
 def shuffle(frame: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -11,8 +11,16 @@ from scipy.stats import false_discovery_control
 from stages.monitoring.batch import Batch, most_frequent
 from stages.monitoring.columns import Finding, compare_column, compare_numbers
 from stages.monitoring.joint import classifier_test, dependence_test
-from stages.monitoring.outcomes import compare_errors, expected_metric, measured_metric
-from stages.monitoring.quality import Fault, constant_faults, missing_faults, schema_faults, unit_faults
+from stages.monitoring.outcomes import compare_errors, expected_metric, measured_metric, unfair_sample
+from stages.monitoring.quality import (
+    Fault,
+    constant_faults,
+    left_out_faults,
+    missing_faults,
+    schema_faults,
+    target_columns,
+    unit_faults,
+)
 from stages.monitoring.reference import Live, tested_columns
 from stages.monitoring.settings import Drift
 from stages.monitoring.twosample import encode
@@ -33,16 +41,21 @@ def check_batch(
     """
     project = live.project
     ended = batch.frame[project.target].notna()
-    labelled = project.clean(batch.frame[ended])
+    known = batch.frame[ended]
+    labelled = project.clean(known)
+    excess = left_out_faults(live, known, labelled, settings)
     # Rows that training would leave out, which only their outcome shows, are left out.
-    frame = labelled if ended.all() else batch.frame
-    labelled = labelled if len(labelled) >= settings.min_rows else labelled[:0]
+    frame = labelled if ended.all() and not excess else batch.frame
     report: dict[str, Any] = {"columns": [], "joint": None, "outcomes": None, "expected": None, "stability": None}
-    faults = schema_faults(batch, project, max_rejected)
+    report["left_out"] = {"rows": len(known) - len(labelled), "known": len(known), "usual": live.left_out}
+    report["unfair"] = unfair_sample(project, batch.frame, scores) if len(labelled) >= settings.min_rows else ""
+    labelled = labelled if len(labelled) >= settings.min_rows and not report["unfair"] else labelled[:0]
+    faults = schema_faults(batch, project, max_rejected) + excess
     if len(frame) >= settings.min_rows:
         faults += missing_faults(live.reference, frame, project, settings) + constant_faults(live.reference, frame, project)
         report["columns"] = compare_columns(live, frame, scores[frame.index], labelled, settings)
-        units = unit_faults(live.reference, frame, project, settings)
+        units = unit_faults(live.reference, frame, project.columns, settings)
+        units += unit_faults(live.reference, known, target_columns(project), settings)
         if surely_changed(report["columns"], settings) & set(project.row.model_fields) <= {fault.column for fault in units}:
             faults += units  # where other columns changed too, the world may have
         report["joint"] = compare_jointly(live, frame, settings, seed)
@@ -58,7 +71,8 @@ def check_batch(
     report["evidence"] = kinds_of_evidence(report)
     report["faults"] = [vars(fault) for fault in faults]
     report["verdict"] = verdict_on(faults, report["evidence"], settings)
-    report["batch"] = describe_batch(batch) | {"tested": len(frame)}
+    outcomes = batch.accepted - batch.missing[project.target]
+    report["batch"] = describe_batch(batch) | {"tested": len(frame), "outcomes": outcomes}
     report["model"] = {"hash": live.hash, "version": live.version, "reference_rows": len(live.reference)}
     return report | {"reason": explain_verdict(report, project, settings)}
 

@@ -24,7 +24,8 @@ TREES: dict[str, Any] = {"max_iter": 30, "max_leaf_nodes": 8, "min_samples_leaf"
 
 def classifier_test(rows: np.ndarray, categorical: list[int], inside: np.ndarray, seed: int) -> dict[str, float]:
     """Whether boosted trees can tell the batch from the reference on rows they did not see (classifier two-sample test;
-    Lopez-Paz and Oquab, ICLR 2017). In one thread, as the work is too small to share.
+    Lopez-Paz and Oquab, ICLR 2017). Columns with fewer than `FEWEST` values are left out, as a fold may have none of them.
+    In one thread, as the work is too small to share.
 
     H0: both samples come from one distribution, so that no classifier beats guessing.
     Statistic: the area under the ROC curve of out-of-fold scores.
@@ -33,6 +34,8 @@ def classifier_test(rows: np.ndarray, categorical: list[int], inside: np.ndarray
         p-value in ten fall below 0.05.
     Size: the statistic with its 95 % interval, `low` to `high`.
     """
+    kept = np.flatnonzero((~np.isnan(rows)).sum(axis=0) >= FEWEST)
+    rows, categorical = rows[:, kept], np.flatnonzero(np.isin(kept, categorical)).tolist()
     model = HistGradientBoostingClassifier(
         **TREES, categorical_features=categorical, early_stopping=False, random_state=seed
     )

@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import f, norm, rankdata, ttest_ind
+from scipy.stats import f, ks_2samp, norm, rankdata, ttest_ind
 
 from stages.evaluation.scores import score
 from stages.modeling.metrics import bootstrap, interval
 from stages.monitoring.reference import Live, tested_columns
-from stages.monitoring.twosample import encode, excess
+from stages.monitoring.twosample import FEWEST, encode, excess
 from stages.projects._base import Project
 
 RESAMPLES = 200
 MEASURED_ROWS = 10_000  # rows at most that an interval is resampled from
 ROBUST = 2.0  # standard deviations, by the median, at which a residual is clipped
+UNFAIR, APART = 1e-4, 0.1  # p-value and distance from which on rows with an outcome are others than those without
 INDICATORS = 12  # a text of more values than this takes part in the pattern of the errors through the score alone
 
 
@@ -115,6 +116,21 @@ def compare_errors(live: Live, labelled: pd.DataFrame, scores: np.ndarray) -> di
         "bias": bias_test(everything, now),
         "pattern": pattern_test(rows, list(sides[0]), categorical, np.concatenate([usual, now]), inside),
     }
+
+
+def unfair_sample(project: Project, frame: pd.DataFrame, scores: np.ndarray) -> str:
+    """Why the known outcomes of these rows, with scores of shape (rows,), are no fair sample of all, in words; empty where
+    nothing shows that. Of customers, say, those who leave are known before those who stay.
+    """
+    target, ended = frame[project.target], frame[project.target].notna().to_numpy()
+    if project.task == "classification" and target.nunique() == 1:
+        return f"all {ended.sum():,} known outcomes are {target[ended].iloc[0]:g}"
+    if ended.all() or min(ended.sum(), (~ended).sum()) < FEWEST:
+        return ""
+    found = ks_2samp(scores[ended], scores[~ended], method="asymp")
+    if found.pvalue > UNFAIR or found.statistic < APART:
+        return ""
+    return f"the scores of the {ended.sum():,} rows whose outcome is known differ from those of the other {(~ended).sum():,}"
 
 
 def measured_metric(

@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import ks_2samp
+from scipy.stats import binomtest, ks_2samp
 
 from stages.monitoring.batch import Batch, most_frequent
 from stages.monitoring.columns import is_measured, missing_test
+from stages.monitoring.reference import Live
 from stages.monitoring.settings import Drift
-from stages.projects._base import Project
+from stages.projects._base import Column, Project, columns_of
 
 SURE = 1e-6  # the p-value at which chance is ruled out
+LEFT_OUT = 0.1  # share of the rows by which training may leave out more than it did
 TOGETHER = 0.5  # correlation from which on two columns count as missing together
 # How many of one unit make another: inches, pounds, feet, miles, gallons, acres; hours, days, months; powers of ten.
 UNITS = (
@@ -95,14 +97,39 @@ def constant_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Proje
     return found
 
 
-def unit_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Project, settings: Drift) -> list[Fault]:
+def left_out_faults(live: Live, known: pd.DataFrame, labelled: pd.DataFrame, settings: Drift) -> list[Fault]:
+    """A share of the rows with an outcome that training would leave out which is larger by `LEFT_OUT`: `labelled` are those
+    of the `known` rows that it would keep.
+    """
+    dropped = len(known) - len(labelled)
+    share, usual = dropped / max(len(known), 1), live.left_out or 0.0
+    if len(known) < settings.min_rows or share - usual <= LEFT_OUT:
+        return []
+    if binomtest(dropped, len(known), max(usual, 1e-3), alternative="greater").pvalue > SURE:
+        return []
+    target = live.project.target
+    words = f"training would leave out {share:.0%} of the rows with an outcome, against {usual:.1%} of the rows it was given"
+    if live.project.task == "regression":
+        medians = (f"{side[target].median():,.4g}" for side in (known, live.reference))
+        words += "; the median of `{}` is {} against {} in training".format(target, *medians)
+    return [Fault(target, "left out", words, {"rows": dropped, "share": share, "usual": usual})]
+
+
+def target_columns(project: Project) -> tuple[Column, ...]:
+    """The target of a regression, whose unit may differ too."""
+    return tuple(
+        column for column in columns_of(project.record) if column.name == project.target and project.task == "regression"
+    )
+
+
+def unit_faults(reference: pd.DataFrame, batch: pd.DataFrame, columns: tuple[Column, ...], settings: Drift) -> list[Fault]:
     """Positive numbers that have their former distribution once they are divided by the ratio of two units, and did not
     before: Kolmogorov and Smirnov's distance, which chance does not explain, falls by half and to what chance and `distance`
     explain. If any ratio would do, prices that rose by 40 % would be refused; so only those of units are tried, also as
     rounded as a batch has them, and another currency is not found.
     """
     found = []
-    for column in project.columns:
+    for column in columns:
         sides = [side[column.name].dropna().to_numpy() for side in (batch, reference)]
         if not is_measured(column, reference[column.name]) or any((side < 0).any() or not side.any() for side in sides):
             continue

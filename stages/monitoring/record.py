@@ -75,7 +75,7 @@ def batch_name(address: str) -> str:
 def note_check(name: str, report: dict[str, Any]) -> None:
     """Write the verdict into the ledger, unless it ends with the same one on the same batch and model."""
     entry: dict[str, Any] = {key: report[key] for key in ("verdict", "reason", "evidence")}
-    entry["batch"] = {key: report["batch"][key] for key in ("address", "sha256", "rows")}
+    entry["batch"] = {key: report["batch"][key] for key in ("address", "sha256", "rows", "outcomes")}
     entry["hash"] = report["model"]["hash"]
     last = [line for line in ledger.read(name) if line["event"] == "drift"][-1:]
     if not last or not entry.items() <= last[0].items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ REFERENCE_ROWS = 10_000  # training rows compared with at most
 class Live:
     """The model in models/ and what it learned from. `reference` holds training rows, one of each object, and `scores`,
     shape (rows,), what a model that had not seen them gave them; `out_of_fold` has target and score of every training row,
-    `population` their bins. `importance` orders the columns, the most important first.
+    `population` their bins. `importance` orders the columns, the most important first. `left_out` is the share of the rows
+    that training was given and left out, None where the reports do not tell.
     """
 
     project: Project
@@ -33,6 +35,7 @@ class Live:
     out_of_fold: pd.DataFrame
     population: Population
     importance: list[str]
+    left_out: float | None
     version: str | None
     hash: str | None
 
@@ -66,8 +69,18 @@ def load_live(name: str) -> Live:
         out_of_fold=out_of_fold,
         population=read_json(paths.model / "population.json"),
         importance=ranked_columns(project, read_json(ranking)["ranking"] if ranking.exists() else []),
+        left_out=left_out_share(manifest, paths.reports),
         **installed_model(paths.model),
     )
+
+
+def left_out_share(manifest: dict[str, Any], reports: Path) -> float | None:
+    """The share of the accepted rows that were neither trained nor tested on."""
+    data, evaluation = reports / "data.json", reports / "evaluation.json"
+    if not (data.exists() and evaluation.exists()):
+        return None
+    given = sum(source["rows"] - source["rejected"] for source in read_json(data)["sources"])
+    return 1 - (manifest["rows"] + read_json(evaluation)["rows"]) / given
 
 
 def ranked_columns(project: Project, ranking: list[dict[str, Any]]) -> list[str]:

@@ -32,6 +32,7 @@ class State(Enum):
     KEPT = "the check found no reason to retrain; done"
     REJECTED = "the check refused it as bad data; done"
     TRIED = "the gate refused the model that it would give; done"
+    UNLABELLED = "the check calls for a new model, and the batch has no outcomes to learn from yet; done"
     DRIFTED = "the check calls for a new model; it has to be adopted"
     PROPOSED = "it is adopted and the gate is left to somebody else; done"
     ADOPTED = "the gate has to decide on the model that was trained with it, or to finish that"
@@ -45,6 +46,7 @@ ENDS: dict[State, int | None] = {
     State.KEPT: None,
     State.REJECTED: REFUSED,
     State.TRIED: REFUSED,
+    State.UNLABELLED: REFUSED,
     State.PROPOSED: None,
     State.ACCEPTED: None,
     State.REFUSED: REFUSED,
@@ -132,6 +134,8 @@ def state_of(facts: Facts) -> State:
         return State.UNCHECKED
     if facts.check["verdict"] != "retrain":
         return State.KEPT if facts.check["verdict"] == "keep" else State.REJECTED
+    if facts.check.get("batch", {}).get("outcomes") == 0:
+        return State.UNLABELLED
     return State.TRIED if facts.decision else State.DRIFTED
 
 
@@ -183,6 +187,10 @@ def report_tried(request: Request, facts: Facts) -> None:
     print(f"{request.project}: this batch was tried against this model. {facts.decision['reason']}")
 
 
+def report_unlabelled(request: Request, facts: Facts) -> None:
+    print(f"{request.project}: the batch has no outcomes to learn from yet; run the command again when they are known")
+
+
 def adopt_batch(request: Request, facts: Facts) -> None:
     adoption.adopt(request.project, request.path, request.content, facts.pending, facts.check["reason"])
 
@@ -216,6 +224,7 @@ ACTIONS: dict[State, Callable[[Request, Facts], None]] = {
     State.KEPT: nothing,
     State.REJECTED: nothing,
     State.TRIED: report_tried,
+    State.UNLABELLED: report_unlabelled,
     State.DRIFTED: adopt_batch,
     State.PROPOSED: nothing,
     State.ADOPTED: ask_gate,

@@ -47,6 +47,11 @@ def explain_verdict(report: dict[str, Any], project: Project, settings: Drift) -
     if batch["tested"] < settings.min_rows:
         return f"Keep: {batch['tested']:,} usable rows are too few to decide; {settings.min_rows} are needed."
     sentences = [columns_sentence(report, project), joint_sentence(report), model_sentence(report, project)]
+    left_out = report["left_out"]
+    if left_out["rows"]:
+        sentences.append(
+            f"{left_out['rows']:,} of the {left_out['known']:,} rows with an outcome are left out, as in training."
+        )
     if report["verdict"] == "retrain":
         start = f"Retrain: {rows} differ from what the model was trained on."
     elif evidence:
@@ -107,6 +112,8 @@ def model_sentence(report: dict[str, Any], project: Project) -> str:
     """What the batch does to the model: measured where outcomes are known, else expected as far as that is possible."""
     usual, metric, outcomes = report["performance"], project.primary_metric, report["outcomes"]
     blind = "The batch has no outcomes, so concept drift cannot be detected."
+    if report["unfair"]:
+        blind = f"The known outcomes are no fair sample ({report['unfair']}), so they are not used."
     if outcomes is None:
         if report["expected"] is None:
             return f"{blind} The error of a regression is not estimated without them."

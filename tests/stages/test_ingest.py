@@ -67,8 +67,29 @@ def test_rows_that_break_the_schema_go_to_quarantine_with_every_reason(workspace
         "sender: is missing",
     ]
     assert quarantine.loc[0, "carrier"] == "Dog"
-    with pytest.raises(UserError, match=r"2 rows \(5.0%\) break the schema and ingest.max_rejected allows 4.0%"):
+    Path("data/toy/quarantine.parquet").unlink()
+    refused = r"2 rows \(5.0%\) break the schema and .* allows 4.0%: .*carrier: is none of .* \(row 3: 'Dog'\).*\(row 7\)"
+    with pytest.raises(UserError, match=refused):
         ingest(workspace, "batch.csv", max_rejected=0.04)
+    assert pd.read_parquet("data/toy/quarantine.parquet")["row"].tolist() == [3, 7]
+
+
+def test_rows_that_lack_their_outcome_alone_wait_for_it_and_are_no_error(workspace: Path) -> None:
+    PARCELS.assign(late=PARCELS["late"].where(PARCELS.index >= 30)).to_csv("batch.csv", index=False)
+    raw, quarantine = ingest(workspace, "batch.csv", max_rejected=0.0)
+    assert (len(raw), len(quarantine)) == (10, 30)
+    assert json.loads(Path("reports/toy/data.json").read_text())["sources"][0]["without_outcome"] == 30
+    PARCELS.assign(late=None).to_csv("batch.csv", index=False)
+    with pytest.raises(UserError, match="no row has an outcome"):
+        ingest(workspace, "batch.csv")
+
+
+def test_copies_are_counted_within_a_source_and_across_sources(workspace: Path) -> None:
+    pd.concat([PARCELS[:10], PARCELS[:5]]).to_csv("first.csv", index=False)
+    PARCELS[8:20].to_csv("second.csv", index=False)
+    ingest(workspace, "first.csv", "second.csv")
+    sources = json.loads(Path("reports/toy/data.json").read_text())["sources"]
+    assert [(entry["copies"], entry["in_earlier_source"]) for entry in sources] == [(5, 0), (0, 2)]
 
 
 def test_sources_are_put_one_after_the_other_in_the_order_of_the_list(workspace: Path) -> None:

@@ -117,6 +117,24 @@ def test_a_broken_batch_is_refused_and_changes_nothing_but_the_ledger(live: Path
     assert after | {"ledger": []} == before | {"ledger": []}
 
 
+def test_a_batch_without_outcomes_is_nothing_to_learn_from_and_trains_nothing(
+    live: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "unlabelled.csv"
+    raw_rows(NAME, 300, seed=5, shift="covariate").drop(columns="late").to_csv(path, index=False)
+    document = YAML(typ="safe").load(Path("params.yaml"))
+    document[NAME]["drift"]["retrain_on"] = ["columns"]
+    with Path("params.yaml").open("w") as file:
+        YAML().dump(document, file)
+    git("commit", "--quiet", "--all", "--message", "Retrain on columns")
+    before = state()
+    assert retrain.main(NAME, str(path)) == REFUSED
+    assert "no outcomes to learn from yet" in capsys.readouterr().out
+    assert [entry["verdict"] for entry in ledger.read(NAME)] == ["retrain"]
+    assert state()["tree"] == before["tree"]
+    assert not state()["left"]
+
+
 def test_a_dry_run_writes_nothing(live: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = state()
     assert retrain.main(NAME, batch(tmp_path, upside_down=True), dry_run=True) is None

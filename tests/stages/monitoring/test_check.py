@@ -148,11 +148,42 @@ def test_outcomes_of_some_rows_are_used_and_of_too_few_not() -> None:
 
 def test_rows_that_training_leaves_out_are_left_out_where_outcomes_tell_them() -> None:
     adverts = raw("toy_price", 1_000)
-    cheap = adverts.assign(price=adverts["price"].where(adverts.index >= 500, 1.0))
+    cheap = adverts.assign(price=adverts["price"].where(adverts.index >= 50, 1.0))
     found = report(cheap, "toy_price")
     assert found["batch"]["rows"] == 1_000
-    assert found["batch"]["tested"] == found["outcomes"]["rows"] < 500
+    assert found["batch"]["tested"] == found["outcomes"]["rows"] < 950
+    assert "rows with an outcome are left out, as in training." in found["reason"]
     assert report(adverts.drop(columns="price"), "toy_price")["batch"]["tested"] > 900
+
+
+def test_outcomes_of_one_class_alone_are_no_fair_sample_and_not_used() -> None:
+    frame = raw(rows=1_000)
+    found = report(frame.assign(late=frame["late"].where(frame["late"] == 1)))
+    assert (found["verdict"], found["outcomes"]) == ("keep", None)
+    assert f"(all {(frame['late'] == 1).sum()} known outcomes are 1), so they are not used." in found["reason"]
+    assert found["expected"]
+
+
+def test_outcomes_that_are_known_of_other_rows_than_the_rest_are_not_used() -> None:
+    frame = raw(rows=1_000)
+    scores = truth(live().project, frame)
+    found = report(frame.assign(late=frame["late"].where(scores > np.median(scores))))
+    assert (found["verdict"], found["outcomes"]) == ("keep", None)
+    assert "the scores of the 500 rows whose outcome is known differ from those of the other 500" in found["reason"]
+
+
+@pytest.mark.parametrize("values", [0, 3])
+def test_a_column_that_is_empty_or_nearly_so_in_training_and_in_the_batch_is_left_out(values: int) -> None:
+    model, frame = live("toy_price"), raw("toy_price", 500)
+    for column in ("size", "surveyed", "berth"):  # a number, a date, a text
+        sides = [
+            side.assign(**{column: side[column].where(np.arange(len(side)) < values)}) for side in (model.reference, frame)
+        ]
+        emptied = replace(model, reference=sides[0])
+        batch = gathered(emptied, sides[1])
+        found = check_batch(emptied, batch, truth(model.project, batch.frame), Drift(), 0.02, seed=0)
+        tests = next(entry["tests"] for entry in found["columns"] if entry["column"] == column)
+        assert not any(test["drifted"] for test in tests)
 
 
 @pytest.mark.parametrize("rows", [1, 40, 99])

@@ -17,6 +17,9 @@ PARCELS, MORE = records(PROJECT, 800, seed=3), records(PROJECT, 600, seed=4)
 BOATS, OTHERS = records(BOAT, 900, seed=3), records(BOAT, 900, seed=4)
 
 
+VALUE = tuple(column for column in PROJECT.columns if column.name == "value")
+
+
 def lose(frame: pd.DataFrame, share: float, *columns: str) -> pd.DataFrame:
     lost = np.random.default_rng(0).random(len(frame)) < share
     return frame.assign(**{column: frame[column].mask(lost) for column in columns})
@@ -28,14 +31,14 @@ def missing(reference: pd.DataFrame, batch: pd.DataFrame, **settings: Any) -> li
 
 
 def units(batch: pd.DataFrame) -> list[tuple[str | None, float]]:
-    return [(fault.column, fault.measured["factor"]) for fault in unit_faults(PARCELS, batch, PROJECT, Drift())]
+    return [(fault.column, fault.measured["factor"]) for fault in unit_faults(PARCELS, batch, PROJECT.columns, Drift())]
 
 
 def test_rows_like_those_of_training_have_no_faults() -> None:
     for reference, batch, project in ((PARCELS, MORE, PROJECT), (BOATS, OTHERS, BOAT)):
         assert missing_faults(reference, batch, project, Drift()) == []
         assert constant_faults(reference, batch, project) == []
-        assert unit_faults(reference, batch, project, Drift()) == []
+        assert unit_faults(reference, batch, project.columns, Drift()) == []
 
 
 def test_a_batch_without_a_required_column_is_refused_by_name() -> None:
@@ -108,9 +111,7 @@ def test_a_unit_that_moves_a_wide_column_by_little_is_recognised_and_chance_is_n
     rng = np.random.default_rng(2)
     usual, now = (pd.DataFrame({"value": np.exp(rng.normal(5, 1.7, rows))}) for rows in (455, 2_000))
     found = [
-        [fault.column for fault in unit_faults(usual.reindex(columns=names), batch.reindex(columns=names), PROJECT, Drift())]
-        for names in [[column.name for column in PROJECT.columns]]
-        for batch in (now, now * 1.609, now / 1.609)
+        [fault.column for fault in unit_faults(usual, batch, VALUE, Drift())] for batch in (now, now * 1.609, now / 1.609)
     ]
     assert found == [[], ["value"], ["value"]]
 
@@ -123,3 +124,23 @@ def test_another_unit_is_refused_only_where_no_other_column_changed() -> None:
     assert "`value` is" in refused["reason"]
     assert "as in another unit" in refused["reason"]
     assert moved["verdict"] == "retrain"
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [(10, "times its values in training and otherwise distributed the same"), (0.001, "median of `price` is")],
+)
+def test_a_target_in_another_unit_is_refused_though_training_would_leave_the_rows_out(factor: float, words: str) -> None:
+    frame = raw("toy_price", 1_000)
+    found = report(frame.assign(price=frame["price"] * factor), "toy_price")
+    assert found["verdict"] == "refuse"
+    assert words in found["reason"]
+    assert found["evidence"] == []
+
+
+def test_more_rows_that_training_would_leave_out_than_it_did_are_refused_and_counted() -> None:
+    frame = raw("toy_price", 1_000)
+    found = report(frame.assign(price=frame["price"].where(frame.index >= 300, 1.0)), "toy_price")
+    assert found["verdict"] == "refuse"
+    assert "training would leave out 3" in found["reason"]
+    assert found["left_out"]["rows"] >= 290

@@ -41,6 +41,8 @@ def checked(verdict: str, **changes: Any) -> Facts:
         (checked("keep"), State.KEPT),
         (checked("refuse"), State.REJECTED),
         (checked("retrain"), State.DRIFTED),
+        (replace(checked("retrain"), check={"verdict": "retrain", "batch": {"outcomes": 0}}), State.UNLABELLED),
+        (replace(checked("retrain"), check={"verdict": "retrain", "batch": {"outcomes": 9}}), State.DRIFTED),
         (checked("retrain", decision={"accepted": False}), State.TRIED),
         (ADOPTED, State.ADOPTED),
         (replace(ADOPTED, propose=True), State.PROPOSED),
