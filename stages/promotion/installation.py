@@ -19,10 +19,9 @@ from stages.promotion import ledger, tags
 from stages.promotion.checkout import fetch, files_at, score_rows
 from stages.promotion.git import who
 from stages.promotion.tags import Version
+from stages.promotion.workspace import DEPLOYMENT, installed_model, recorded_deployment
 from stages.runtime.identity import md5, model_hash
 from stages.runtime.probe import agrees
-
-DEPLOYMENT = "deployment.json"
 
 
 @dataclass(frozen=True)
@@ -68,22 +67,6 @@ def describe_deployment(wanted: Version, stage: str, files: dict[str, str]) -> d
     model = {Path(path).name: digest for path, digest in files.items() if path.startswith("models/")}
     version, revision = wanted.version, wanted.revision
     return {"version": version, "stage": stage, "revision": revision, "hash": model_hash(model), "files": model}
-
-
-def recorded_deployment(folder: Path) -> dict[str, Any]:
-    """What deployment.json in a folder says; empty if it cannot be read."""
-    try:
-        return dict(read_json(folder / DEPLOYMENT))
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
-def installed_model(folder: Path) -> dict[str, str | None]:
-    """The version and the hash of the model in a folder, each None where there is none."""
-    found = {path.name: md5(path) for path in folder.glob("[!.]*") if path.is_file() and path.name != DEPLOYMENT}
-    deployment = recorded_deployment(folder)
-    version = deployment["version"] if found and deployment.get("files") == found else None
-    return {"version": version, "hash": model_hash(found) if found else None}
 
 
 @contextmanager
