@@ -114,7 +114,9 @@ def read_files(folder: Path, name: str, files: tuple[str, ...] = FILES) -> dict[
     """The artifacts' bytes by file name."""
     missing = [file for file in files if not (folder / file).is_file()]
     if missing:
-        raise LoadError(f"{folder} lacks {', '.join(missing)}: run `dvc repro export@{name}` or `dvc pull`")
+        raise LoadError(
+            f"{folder} lacks {', '.join(missing)}: run `dvc repro export@{name}` or `dvc pull`, or deploy a version there"
+        )
     return {file: (folder / file).read_bytes() for file in files}
 
 
@@ -122,7 +124,10 @@ def expected_hashes(root: Path, name: str) -> dict[str, str]:
     """MD5 by file name, as dvc.lock records them; LoadError without it."""
     path = root / "dvc.lock"
     if not path.exists():
-        raise LoadError(f"there is no {path} to verify the model against: run `dvc repro`")
+        raise LoadError(
+            f"there is no {path} to verify the model against: run `dvc repro`, or, where `stages.deploy` wrote {root}, "
+            f"`python -m stages.deploy {name} --to {root}` in the checkout"
+        )
     try:
         return model_files(recorded(path.read_bytes()), name)
     except (yaml.YAMLError, LookupError, TypeError, AttributeError) as error:

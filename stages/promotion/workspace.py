@@ -72,3 +72,20 @@ def check_model(project: str) -> None:
         )
     path = folder / next(file for file in recorded if found[file] != recorded[file])
     raise UserError(f"{path} is not the file that dvc.lock records: run `dvc checkout {path}`, or `dvc pull {path}`")
+
+
+def describe_replaced(project: str, before: dict[str, str | None], digest: str) -> str:
+    """Which model in the workspace the one with this hash replaced, and what brings it back; empty for none, or the same."""
+    if before["hash"] is None or before["hash"] == digest:
+        return ""
+    files = recorded_files(project) if Path("dvc.lock").exists() else {}
+    is_recorded, lost = before["hash"] == model_hash(files), f"({before['hash'][:12]})"
+    replaced, ways = f"a model {lost} that is neither a deployed version nor recorded in dvc.lock", []
+    if before["version"]:
+        replaced = f"{before['version']} {lost}"
+        ways.append(f"`python -m stages.deploy {project} --version {before['version']}` deploys it again")
+    elif is_recorded:
+        replaced = f"the model that dvc.lock records {lost}"
+    if files and model_hash(files) != digest:
+        ways.append(f"`{restore_command(project)}` brings {'it' if is_recorded else 'the model that dvc.lock records'} back")
+    return "; ".join([f"it replaced {replaced}", *ways])

@@ -7,12 +7,13 @@ import yaml
 
 from stages.core.cli import UserError
 from stages.core.files import write_json
-from stages.promotion.workspace import DEPLOYMENT, check_model
-from stages.runtime.identity import md5
+from stages.promotion.workspace import DEPLOYMENT, check_model, describe_replaced, installed_model
+from stages.runtime.identity import md5, model_hash
 
 MODEL = Path("models/toy")
 RECORDED = {"manifest.json": md5(b"recorded"), "model.joblib": md5(b"model")}
 RESTORE = "`dvc checkout --force train@toy export@toy` brings"
+OTHER = "0" * 64
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +64,30 @@ def test_a_deployed_version_is_told_from_a_model_that_changed() -> None:
     (MODEL / "model.joblib").write_bytes(b"trained since")
     path = "models/toy/manifest.json"
     assert refusal() == f"{path} is not the file that dvc.lock records: run `dvc checkout {path}`, or `dvc pull {path}`"
+
+
+def test_nothing_is_said_where_no_other_model_was() -> None:
+    assert describe_replaced("toy", {"version": None, "hash": None}, OTHER) == ""
+    assert describe_replaced("toy", {"version": "v1.0.0", "hash": OTHER}, OTHER) == ""
+
+
+def test_what_was_replaced_is_said_with_what_brings_it_back() -> None:
+    recorded = model_hash(RECORDED)
+    short = f"({recorded[:12]})"
+    assert describe_replaced("toy", installed_model(MODEL), OTHER) == (
+        f"it replaced the model that dvc.lock records {short}; {RESTORE} it back"
+    )
+    install("v1.0.0")
+    again = "`python -m stages.deploy toy --version v1.0.0` deploys it again"
+    said = describe_replaced("toy", installed_model(MODEL), OTHER)
+    assert said == f"it replaced v1.0.0 {short}; {again}; {RESTORE} it back"
+    install("v1.0.0", manifest="other")
+    before = installed_model(MODEL)
+    replaced = f"it replaced v1.0.0 ({str(before['hash'])[:12]}); {again}"
+    assert describe_replaced("toy", before, OTHER) == f"{replaced}; {RESTORE} the model that dvc.lock records back"
+    assert describe_replaced("toy", before, recorded) == replaced
+    Path("dvc.lock").unlink()
+    assert describe_replaced("toy", before, OTHER) == replaced
+    (MODEL / "manifest.json").write_text("lost")
+    said = describe_replaced("toy", installed_model(MODEL), OTHER)
+    assert said.endswith(" that is neither a deployed version nor recorded in dvc.lock")
