@@ -14,7 +14,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SERVE_", frozen=True)
 
-    root: Annotated[Path, Field(description="the checkout, or the folder with models/, reports/ and dvc.lock")] = Path()
+    root: Annotated[Path, Field(description="the checkout, or a folder that `stages.deploy --to` wrote")] = Path()
     projects: Annotated[list[str], Field(description="projects to serve; empty: all")] = []
     log: Annotated[bool, Field(description="whether predictions are logged")] = True
     database_url: Annotated[

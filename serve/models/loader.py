@@ -119,7 +119,7 @@ def read_plan(content: bytes, path: Path) -> dict[str, Any]:
         reason = found.get("reason")
         raise LoadError(
             f"{path.parent}: the model could not be exported ({reason}), and the server never unpickles one: train an "
-            "estimator that can be exported (stages/README.md), then run `dvc repro explain@{path.parent.name}`"
+            f"estimator that can be exported (stages/README.md), then run `dvc repro explain@{path.parent.name}`"
         )
     plan: dict[str, Any] = read_typed(content, Plan, path)
     return plan
@@ -153,7 +153,9 @@ def read_files(folder: Path, name: str) -> dict[str, bytes]:
     """The artifacts' bytes by file name."""
     missing = [file for file in FILES if not (folder / file).is_file()]
     if missing:
-        raise LoadError(f"{folder} lacks {', '.join(missing)}: run `dvc repro explain@{name}` or `dvc pull`")
+        raise LoadError(
+            f"{folder} lacks {', '.join(missing)}: run `dvc repro explain@{name}` or `dvc pull`, or deploy a version there"
+        )
     return {file: (folder / file).read_bytes() for file in FILES}
 
 
@@ -161,7 +163,10 @@ def expected_hashes(root: Path, name: str) -> dict[str, str]:
     """MD5 by file name, as dvc.lock records them; LoadError without it."""
     path = root / "dvc.lock"
     if not path.exists():
-        raise LoadError(f"there is no {path} to verify the model against: run `dvc repro`")
+        raise LoadError(
+            f"there is no {path} to verify the model against: run `dvc repro`, or, where `stages.deploy` wrote {root}, "
+            f"`python -m stages.deploy {name} --to {root}` in the checkout"
+        )
     try:
         return model_files(recorded(path.read_bytes()), name)
     except (yaml.YAMLError, LookupError, TypeError, AttributeError) as error:

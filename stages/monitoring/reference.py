@@ -14,7 +14,7 @@ from stages.core.files import Paths, read_json, sha256
 from stages.core.schema import coerce, to_frame
 from stages.monitoring.batch import one_of_each
 from stages.projects._base import Columns, Project, columns_of, load_project
-from stages.promotion.installation import installed_model
+from stages.promotion.workspace import installed_model
 from stages.runtime.population import Population
 
 REFERENCE_ROWS = 10_000  # training rows compared with at most

@@ -16,7 +16,7 @@ from stages.core.yaml_edit import edited
 from stages.promotion import ledger
 from stages.promotion.dvc import run_dvc
 from stages.promotion.git import git, git_bytes, uncommitted
-from stages.promotion.proposal import stages_of
+from stages.promotion.workspace import stages_of
 
 ADOPTED, REVERTED = "Batch", "Reverted"  # what the last line of a commit's message begins with
 REVERTED_EARLIER = "Taken back"  # what it began with in the commits of earlier versions

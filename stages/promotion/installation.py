@@ -1,4 +1,4 @@
-"""Putting a version into models/ and reports/, from where the server loads it, whole or not at all."""
+"""Putting a version into models/ and reports/ of the checkout or of another root of a server, whole or not at all."""
 
 from __future__ import annotations
 
@@ -19,37 +19,46 @@ from stages.promotion import ledger, tags
 from stages.promotion.checkout import fetch, files_at, score_rows
 from stages.promotion.git import who
 from stages.promotion.tags import Version
+from stages.promotion.workspace import DEPLOYMENT, installed_model, recorded_deployment
 from stages.runtime.identity import md5, model_hash
+from stages.runtime.ledger import ledger_path
 from stages.runtime.probe import agrees
-
-DEPLOYMENT = "deployment.json"
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A version that is in models/ now, the hash of its model, and whether that is news for the ledger."""
+    """A version that is in models/ now, the hash of its model, what `installed_model` said before, and whether that is news
+    for the ledger.
+    """
 
     version: Version
     hash: str
+    before: dict[str, str | None]
     is_new: bool
 
 
-def install(project: str, stage: str, version: str | None, reason: str) -> Installed:
+def install(project: str, stage: str, version: str | None, reason: str, to: Path | None = None) -> Installed:
     """Put the version that holds a stage into models/ and reports/, and note that in the ledger; one that is named gets the
-    stage first. Interrupted anywhere and called again, it ends in the same state. UserError where no version holds the
-    stage, a file of it is lost, or the code here cannot score it; then neither model nor stage has changed.
+    stage first. With `to` the two folders are made there, with a copy of the ledger, and the checkout keeps its own.
+    Interrupted anywhere and called again, it ends in the same state. UserError where no version holds the stage, a file of
+    it is lost, or the code here cannot score it; then neither model nor stage has changed.
     """
-    paths, holder = Paths(project), tags.in_stage(project, stage)
+    paths, holder, root = Paths(project), tags.in_stage(project, stage), to or Path()
     wanted = tags.find(project, version) if version else holder
     if wanted is None:
         raise UserError(f"no version holds {stage}: `python -m stages.promote {project}` promotes one")
+    if to and (to / "dvc.yaml").exists():
+        raise UserError(
+            f"{to} is a checkout, where training writes, too: name another folder, or deploy in that checkout without --to"
+        )
     files = files_at(project, wanted.revision)
     deployment = describe_deployment(wanted, stage, files)
     reason = " ".join(reason.split()) or f"{wanted.version} {'was asked for' if version else f'holds {stage}'}."
-    with scratch_folder(paths.model) as scratch:
-        before = installed_model(paths.model)
-        current = recorded_deployment(paths.model) == deployment and all(
-            Path(path).exists() and md5(Path(path)) == digest for path, digest in files.items()
+    folder = root / paths.model
+    with scratch_folder(folder) as scratch:
+        before = installed_model(folder)
+        current = recorded_deployment(folder) == deployment and all(
+            (root / path).exists() and md5(root / path) == digest for path, digest in files.items()
         )
         if not current:
             fetch(project, wanted.revision, scratch)
@@ -57,10 +66,12 @@ def install(project: str, stage: str, version: str | None, reason: str) -> Insta
             write_json(scratch / paths.model / DEPLOYMENT, deployment)
         tags.assign(project, wanted.version, stage, reason)
         if not current:
-            swap_in(scratch, paths)
-    is_new = note_deployment(project, deployment, before, wanted != holder, reason)
+            swap_in(scratch, paths, root)
+    is_new = note_deployment(project, deployment, to, before, wanted != holder, reason)
     ledger.commit(project, f"Deploy {project} {wanted.version} to {stage}")
-    return Installed(wanted, deployment["hash"], is_new)
+    if to:
+        copy_ledger(project, to)
+    return Installed(wanted, deployment["hash"], before, is_new)
 
 
 def describe_deployment(wanted: Version, stage: str, files: dict[str, str]) -> dict[str, Any]:
@@ -70,29 +81,19 @@ def describe_deployment(wanted: Version, stage: str, files: dict[str, str]) -> d
     return {"version": version, "stage": stage, "revision": revision, "hash": model_hash(model), "files": model}
 
 
-def recorded_deployment(folder: Path) -> dict[str, Any]:
-    """What deployment.json in a folder says; empty if it cannot be read."""
-    try:
-        return dict(read_json(folder / DEPLOYMENT))
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
-def installed_model(folder: Path) -> dict[str, str | None]:
-    """The version and the hash of the model in a folder, each None where there is none."""
-    found = {path.name: md5(path) for path in folder.glob("[!.]*") if path.is_file() and path.name != DEPLOYMENT}
-    deployment = recorded_deployment(folder)
-    version = deployment["version"] if found and deployment.get("files") == found else None
-    return {"version": version, "hash": model_hash(found) if found else None}
-
-
 @contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside another, removed at the end or, should the process be killed, the next time."""
-    folder.parent.mkdir(exist_ok=True)
-    clear_scratch(folder)
+    """A temporary folder beside another, removed at the end or, should the process be killed, the next time. UserError where
+    none can be made there.
+    """
     try:
-        yield Path(mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        clear_scratch(folder)
+        scratch = Path(mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise UserError(f"{folder.parent} cannot be written ({error.strerror}): name a folder that can") from None
+    try:
+        yield scratch
     finally:
         clear_scratch(folder)
 
@@ -127,24 +128,27 @@ def check_code(fetched: Path, wanted: Version) -> None:
         )
 
 
-def swap_in(fetched: Path, paths: Paths) -> None:
-    """Put what was fetched below a folder in the place of what was there, the model by two renames."""
-    if paths.model.exists():
-        paths.model.rename(fetched / "old")
-    (fetched / paths.model).rename(paths.model)
+def swap_in(fetched: Path, paths: Paths, root: Path) -> None:
+    """Put what was fetched below a folder in the place of what was in a root, the model by two renames."""
+    model = root / paths.model
+    if model.exists():
+        model.rename(fetched / "old")
+    (fetched / paths.model).rename(model)
     for report in (fetched / paths.reports).rglob("*.*"):
-        write(report.relative_to(fetched), partial(shutil.copyfile, report))
+        write(root / report.relative_to(fetched), partial(shutil.copyfile, report))
 
 
 def note_deployment(
-    project: str, deployment: dict[str, Any], before: dict[str, str | None], moved: bool, reason: str
+    project: str, deployment: dict[str, Any], to: Path | None, before: dict[str, str | None], moved: bool, reason: str
 ) -> bool:
-    """Write a deployment into the ledger, unless the stage stayed where it was, the model was there before, and the ledger
-    ends with it. Whether it did.
+    """Write a deployment into the ledger, unless the stage stayed where it was, the model was there before, and the last
+    deployment in the ledger to the same place is this one. Whether it did. Of another place than the checkout the line has
+    the path as `root`.
     """
-    entries = [entry for entry in ledger.read(project) if entry["event"] == "deployment"]
-    last = entries[-1] if entries else {}
-    entry = {key: deployment[key] for key in ("version", "stage", "revision", "hash")}
+    place = {"root": str(to.resolve())} if to else {}
+    known = [entry for entry in ledger.read(project) if entry["event"] == "deployment"]
+    last: dict[str, Any] = next((entry for entry in reversed(known) if entry.get("root") == place.get("root")), {})
+    entry = {key: deployment[key] for key in ("version", "stage", "revision", "hash")} | place
     was_there = before["hash"] == deployment["hash"]
     if was_there and not moved and entry.items() <= last.items():
         return False
@@ -152,3 +156,11 @@ def note_deployment(
     previous = {key: last.get(key) for key in before} if was_there else before
     ledger.append(project, {"event": "deployment", "by": who(), "reason": reason, "previous": previous, **entry})
     return True
+
+
+def copy_ledger(project: str, root: Path) -> None:
+    """Put the ledger as it is now into a root, unless it is there."""
+    path = ledger_path(project)
+    copy = root / path
+    if not copy.exists() or copy.read_bytes() != path.read_bytes():
+        write(copy, partial(shutil.copyfile, path))

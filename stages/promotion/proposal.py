@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ruamel.yaml import YAML
 
 from stages.core.cli import UserError
 from stages.core.files import Paths
@@ -23,7 +22,8 @@ from stages.promotion.gate import Comparison, Decision
 from stages.promotion.git import git, uncommitted
 from stages.promotion.tags import PROD, Version, in_stage
 from stages.promotion.versioning import name_version
-from stages.runtime.identity import md5, model_files, model_hash, outputs
+from stages.promotion.workspace import check_model, read_file, stages_of
+from stages.runtime.identity import model_files, model_hash, outputs
 
 
 @dataclass(frozen=True)
@@ -129,21 +129,6 @@ def check_committed(name: str) -> None:
     untracked = git("ls-files", "--others", "--exclude-standard", "--", *own).splitlines()
     if changed := [*uncommitted(), *untracked]:
         raise UserError(f"the last commit, which gets the tag, lacks {', '.join(changed)}: commit or restore what changed")
-    for file, digest in model_files(outputs(read_file(Path("dvc.lock"))), name).items():
-        path = Paths(name).model / file
-        if not path.exists() or md5(path) != digest:
-            raise UserError(f"{path} is not the file that dvc.lock records: run `dvc checkout {path}`, or `dvc pull {path}`")
+    check_model(name)
     if stale := outdated_stages(stages_of(name)):
         raise UserError(f"out of date: {', '.join(stale)}. Run `dvc repro {' '.join(stale)}` and commit what it changed")
-
-
-def stages_of(name: str) -> list[str]:
-    """The stages of a project by the name that DVC gives them."""
-    return [f"{stage}@{name}" for stage in YAML(typ="safe").load(read_file(Path("dvc.yaml")))["stages"]]
-
-
-def read_file(path: Path) -> bytes:
-    """A file of the workspace; UserError if it is missing."""
-    if not path.exists():
-        raise UserError(f"{path} is missing: run `dvc pull` or `dvc repro`")
-    return path.read_bytes()

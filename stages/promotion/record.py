@@ -12,7 +12,8 @@ from typing import Any
 from stages.promotion import ledger, tags
 from stages.promotion.gate import Rule
 from stages.promotion.git import who
-from stages.promotion.proposal import check_committed, ledger_entry, propose, read_file, settled
+from stages.promotion.proposal import check_committed, ledger_entry, propose, settled
+from stages.promotion.workspace import read_file
 from stages.runtime.identity import model_files, model_hash, outputs
 
 

@@ -40,7 +40,7 @@ def reload_model(project: str, server: str, digest: str) -> None:
         raise UserError(f"{server} was not asked to load the model, as VERITABLE_ADMIN_TOKEN is not set")
     loaded = call(f"{server.rstrip('/')}/v1/{project}/reload", "POST", Authorization=f"Bearer {token}")["hash"]
     if loaded != digest:
-        raise UserError(f"{server} serves {loaded}, not {digest}: it reads the models/ of another folder")
+        raise UserError(f"{server} serves {loaded}, not {digest}: it reads the models/ of another folder, its SERVE_ROOT")
 
 
 def _detail(error: HTTPError) -> str:

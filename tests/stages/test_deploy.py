@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +10,17 @@ from typing import Any
 
 import pytest
 
-from stages import deploy
+from serve.models.history import read_history
+from serve.models.loader import load_model
+from serve.settings import Settings
+from stages import deploy, promote
 from stages.core.cli import UserError
 from stages.core.files import read_json, write_json
 from stages.promotion import checkout, installation, ledger, tags
 from stages.promotion.git import git, head
+from stages.promotion.workspace import check_model
 from stages.runtime.identity import md5, outputs
+from tests import toys
 from tests.clones import run
 from tests.stages.answers import Answers
 
@@ -39,22 +46,23 @@ def registered(revisions: tuple[str, str]) -> None:
 
 
 def deploy_toy(**arguments: Any) -> None:
-    deploy.main("toy", **({"stage": "prod", "version": None, "reason": "", "push": False, "server": None} | arguments))
+    defaults = {"stage": "prod", "version": None, "reason": "", "push": False, "server": None, "to": None}
+    deploy.main("toy", **(defaults | arguments))
 
 
 def hash_of(version: str) -> str:
     return checkout.model_hash_at("toy", tags.find("toy", version).revision)
 
 
-def assert_deployed(version: str) -> None:
-    """Exactly the files of a version are in models/ and reports/, and nothing is left beside them."""
+def assert_deployed(version: str, root: Path = Path()) -> None:
+    """Exactly the files of a version are in models/ and reports/ of a root, and nothing is left beside them."""
     files = checkout.files_at("toy", tags.find("toy", version).revision)
-    assert {path: md5(Path(path)) for path in files} == files
-    assert {path.name for path in MODEL.iterdir()} == {Path(path).name for path in files if path.startswith("models/")} | {
-        "deployment.json"
-    }
-    assert read_json(MODEL / "deployment.json")["version"] == version
-    assert [path for path in Path("models").iterdir() if path.name.startswith(".")] == []
+    assert {path: md5(root / path) for path in files} == files
+    assert {path.name for path in (root / MODEL).iterdir()} == {
+        Path(path).name for path in files if path.startswith("models/")
+    } | {"deployment.json"}
+    assert read_json(root / MODEL / "deployment.json")["version"] == version
+    assert [path for path in (root / "models").iterdir() if path.name.startswith(".")] == []
 
 
 def deployments() -> list[dict[str, Any]]:
@@ -150,6 +158,73 @@ def test_a_stage_that_moves_back_to_the_installed_model_is_in_the_ledger() -> No
     }  # fmt: skip
 
 
+def test_another_folder_gets_the_version_for_a_server_and_the_workspace_keeps_its_model(
+    repository: Path, tmp_path: Path
+) -> None:
+    before, live = snapshot(), tmp_path / "new" / "live"
+    deploy_toy(to=live)
+    changed = {path for path, time in snapshot().items() if before.get(path) != time}
+    assert changed == {"reports/toy", "reports/toy/ledger.jsonl"}
+    assert git("status", "--porcelain") == ""
+    check_model("toy")
+    assert_deployed(FIRST, live)
+    with toys.known(repository / "stages" / "projects"):
+        model = load_model("toy", Settings(root=live))
+    assert (model.version, model.stage, model.hash) == (FIRST, "prod", hash_of(FIRST))
+    assert model.revision == tags.find("toy", FIRST).revision
+    assert model.card == (live / REPORTS / "card.md").read_text() != ""
+    (event,) = read_history("toy", live)
+    assert (event.event, event.version, event.details["root"]) == ("deployment", FIRST, str(live))
+
+
+def test_each_folder_is_deployed_to_and_noted_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for root in (one, two, tmp_path / "two" / ".." / "one"):
+        deploy_toy(to=root)
+    assert re.findall(r"\) (.*) in ", capsys.readouterr().out) == ["is now", "is now", "was already"]
+    assert_deployed(FIRST, two)
+    deploy_toy(to=one, version=SECOND)
+    assert_deployed(SECOND, one)
+    assert_deployed(FIRST, two)
+    first = {"version": FIRST, "hash": hash_of(FIRST)}
+    assert [(entry["root"], entry["version"], entry["previous"]) for entry in deployments()] == [
+        (str(one), FIRST, {"version": None, "hash": None}),
+        (str(two), FIRST, {"version": None, "hash": None}),
+        (str(one), SECOND, first),
+    ]
+    ledger.append("toy", {"event": "drift", "by": "Tess Tester", "reason": "It was checked."})
+    deploy_toy(to=one)
+    assert len(deployments()) == 3
+    assert (one / REPORTS / "ledger.jsonl").read_bytes() == (REPORTS / "ledger.jsonl").read_bytes()
+
+
+def test_a_checkout_or_what_is_no_folder_is_not_deployed_to(tmp_path: Path) -> None:
+    before, commit = snapshot(), head()
+    with pytest.raises(UserError, match=r"^\. is a checkout, where training writes, too: .* without --to$"):
+        deploy_toy(to=Path(), version=SECOND)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file/models cannot be written \(Not a directory\)"):
+        deploy_toy(to=tmp_path / "file", version=SECOND)
+    assert (snapshot(), head(), tags.in_stage("toy")) == (before, commit, tags.find("toy", FIRST))
+
+
+def test_the_model_that_a_deployment_replaced_comes_back_by_the_command_that_it_prints(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deploy_toy()
+    said = capsys.readouterr().out.splitlines()[1]
+    assert said.startswith(f"toy: it replaced the model that dvc.lock records ({hash_of(SECOND)[:12]}); `dvc checkout ")
+    with pytest.raises(UserError, match=r"^models/toy holds v1\.0\.0, which `stages\.deploy` installed there") as refusal:
+        promote.main("toy")
+    for text in (said, str(refusal.value)):
+        deploy_toy(version=FIRST)
+        (command,) = re.findall("`(dvc .*?)`", text)
+        run(repository, *shlex.split(command))
+        check_model("toy")
+        recorded = checkout.files_at("toy", head())
+        assert {path: md5(Path(path)) for path in recorded} == recorded
+
+
 def test_another_stage_is_deployed_by_its_name() -> None:
     tags.assign("toy", SECOND, "staging", "To try it.")
     deploy_toy(stage="staging")
@@ -242,9 +317,9 @@ def in_child(work: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-@pytest.mark.parametrize("killed", [True, False])
+@pytest.mark.parametrize(("killed", "to"), [(True, None), (False, Path("../live"))])
 def test_a_deployment_that_is_interrupted_anywhere_ends_right_when_it_is_started_again(
-    killed: bool, monkeypatch: pytest.MonkeyPatch
+    killed: bool, to: Path | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(installation, "check_code", lambda fetched, wanted: None)  # it takes longest and changes nothing
 
@@ -256,25 +331,28 @@ def test_a_deployment_that_is_interrupted_anywhere_ends_right_when_it_is_started
     def attempt() -> None:
         with pytest.MonkeyPatch.context() as patch:
             interrupt(patch, at, stop)
-            deploy_toy(version=target)
+            deploy_toy(version=target, to=to)
 
-    deploy_toy()
-    files = len(list(MODEL.iterdir()))
+    deploy_toy(to=to)
+    root = to or Path()
+    model = root / MODEL
+    files = len(list(model.iterdir()))
     target, other, gone = SECOND, FIRST, 0
     for at in range(100):
         if (code := in_child(attempt)) == 0:
             break
         assert code == (9 if killed else 1)
-        gone += not MODEL.exists()
-        assert not MODEL.exists() or len(list(MODEL.iterdir())) == files
-        deploy_toy(version=target)
-        assert_deployed(target)
+        gone += not model.exists()
+        assert not model.exists() or len(list(model.iterdir())) == files
+        deploy_toy(version=target, to=to)
+        assert_deployed(target, root)
         assert tags.in_stage("toy") == tags.find("toy", target)
         entry = deployments()[-1]
         assert (entry["version"], entry["hash"]) == (target, hash_of(target))
         assert entry["previous"] == {"version": other, "hash": hash_of(other)}
         assert len(deployments()) == len(git("tag", "--list", "toy#prod#*").split()) == at + 2
         assert git("status", "--porcelain", "reports") == ""
+        assert (root / REPORTS / "ledger.jsonl").read_bytes() == (REPORTS / "ledger.jsonl").read_bytes()
         target, other = other, target
     assert at > 12
     assert gone == killed, "between the two renames only a process that is killed leaves no model"

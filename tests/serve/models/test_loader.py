@@ -47,7 +47,7 @@ def test_the_hash_changes_with_the_artifacts_and_with_nothing_else(root: Path, c
 @pytest.mark.parametrize("file", FILES)
 def test_a_missing_file_is_named_with_what_to_run(root: Path, file: str) -> None:
     (root / "models" / "toy" / file).unlink()
-    with pytest.raises(LoadError, match=rf"lacks {file}: run `dvc repro explain@toy` or `dvc pull`"):
+    with pytest.raises(LoadError, match=rf"lacks {file}: run `dvc repro explain@toy` or `dvc pull`, or deploy a version"):
         load(root)
 
 
@@ -61,7 +61,7 @@ def test_a_file_that_dvc_lock_does_not_record_is_refused(root: Path, file: str) 
 
 def test_without_dvc_lock_nothing_is_loaded(root: Path) -> None:
     (root / "dvc.lock").unlink()
-    with pytest.raises(LoadError, match=r"there is no .*dvc\.lock to verify"):
+    with pytest.raises(LoadError, match=r"there is no .*dvc\.lock to verify .*`python -m stages\.deploy toy --to "):
         load(root)
 
 
