@@ -1,5 +1,6 @@
 """Reads the model, its reference sample and out-of-fold scores, train.parquet, test.parquet and the reports, writes
-importance.json, its plot, beeswarm.parquet, the model card, and for the web pages samples.json, profile.json, market.json.
+importance.json, its plot, beeswarm.parquet, the model card, and for the web pages synthetic.json, profile.json,
+market.json.
 
 python -m stages.explain bankchurn
 """
@@ -45,7 +46,7 @@ def main(name: str) -> None:
     write(paths.reports / "beeswarm.parquet", dots.to_parquet)
     write_json(paths.reports / "importance.json", importance)
     write(paths.reports / "card.md", lambda path: path.write_text(card, encoding="utf-8"))
-    write_json(paths.reports / "samples.json", samples(reference, scores, project, seed))
+    write_json(paths.reports / "synthetic.json", samples(train, reference, scores, project, seed))
     write_json(paths.reports / "profile.json", profile(train, project))
     write_json(paths.reports / "market.json", market(train, unseen, manifest.get("interval", {}), project, seed))
     print(f"{name}: most important are {', '.join(top['Feature'][:3])}; card in {paths.reports}/card.md")

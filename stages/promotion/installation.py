@@ -16,7 +16,7 @@ import pandas as pd
 from stages.core.cli import UserError
 from stages.core.files import Paths, read_json, write, write_json
 from stages.promotion import ledger, tags
-from stages.promotion.checkout import fetch, files_at, score_rows
+from stages.promotion.checkout import REPORTS, fetch, files_at, score_rows
 from stages.promotion.git import who
 from stages.promotion.tags import Version
 from stages.runtime.identity import md5, model_hash
@@ -128,12 +128,17 @@ def check_code(fetched: Path, wanted: Version) -> None:
 
 
 def swap_in(fetched: Path, paths: Paths) -> None:
-    """Put what was fetched below a folder in the place of what was there, the model by two renames."""
+    """Put what was fetched below a folder in the place of what was there, the model by two renames. A report that is not
+    among it is about another model and is removed.
+    """
     if paths.model.exists():
         paths.model.rename(fetched / "old")
     (fetched / paths.model).rename(paths.model)
     for report in (fetched / paths.reports).rglob("*.*"):
         write(report.relative_to(fetched), partial(shutil.copyfile, report))
+    for path in (paths.reports / name for name in REPORTS):
+        if not (fetched / path).exists():
+            path.unlink(missing_ok=True)
 
 
 def note_deployment(
