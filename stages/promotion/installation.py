@@ -79,11 +79,16 @@ def recorded_deployment(folder: Path) -> dict[str, Any]:
 
 
 def installed_model(folder: Path) -> dict[str, str | None]:
-    """The version and the hash of the model in a folder, each None where there is none."""
+    """The version and the hash of the model in models/<project>, each None where there is none. The version of a model that
+    deploy did not put there is that of its promotion.
+    """
     found = {path.name: md5(path) for path in folder.glob("[!.]*") if path.is_file() and path.name != DEPLOYMENT}
     deployment = recorded_deployment(folder)
-    version = deployment["version"] if found and deployment.get("files") == found else None
-    return {"version": version, "hash": model_hash(found) if found else None}
+    if not found:
+        return {"version": None, "hash": None}
+    own = model_hash(found)
+    version = deployment["version"] if deployment.get("files") == found else ledger.version_of(folder.name, own)
+    return {"version": version, "hash": own}
 
 
 @contextmanager
