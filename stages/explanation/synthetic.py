@@ -20,13 +20,13 @@ from scipy.special import ndtr, ndtri
 from sklearn.metrics import mutual_info_score
 
 from stages.core.schema import is_missing
-from stages.explanation.profile import FEW, PAIRS
+from stages.explanation.profile import FEW, PAIRS, rounded
 from stages.projects._base import Column, Columns
 
 SHARED = 5  # rows that must have a category, or a pair of categories, for it to be drawn
 TAIL = 0.01  # share of a number's values at either end, or `SHARED` if those are more, beyond which none is drawn
 QUANTILES = 99  # between which numbers are interpolated
-DECIMALS = 6  # of a number at most
+DECIMALS = 6  # of numbers with a fixed number of them, at most
 UNSHARED = -1  # the code of a category that fewer rows have
 ROOT = ""  # of the tree: a column with one value
 
@@ -157,15 +157,14 @@ def correlations(scores: np.ndarray) -> np.ndarray:
 
 
 def at_ranks(values: np.ndarray, ranks: np.ndarray, column: Column) -> np.ndarray:
-    """Numbers at these ranks on straight lines between the quantiles of values, with as many decimals as the values have."""
+    """Numbers at these ranks on straight lines between the quantiles of values, with as many decimals as the values have, or
+    with six significant digits where those are more than `DECIMALS`.
+    """
     known = values[~np.isnan(values)]
     tail = max(TAIL, SHARED / len(known))
     shares = np.linspace(tail, 1 - tail, QUANTILES)
     found = np.interp(tail + (1 - 2 * tail) * ranks, shares, np.quantile(known, shares))
-    decimals = 0 if column.integer or column.kind == "date" else decimals_of(known)
-    return np.round(found, decimals)
-
-
-def decimals_of(values: np.ndarray) -> int:
-    """How many decimals numbers have, up to `DECIMALS`."""
-    return next((n for n in range(DECIMALS) if np.array_equal(np.round(values, n), values)), DECIMALS)
+    if column.integer or column.kind == "date":
+        return np.round(found)
+    decimals = [n for n in range(DECIMALS + 1) if np.array_equal(np.round(known, n), known)]
+    return np.round(found, decimals[0]) if decimals else np.array([rounded(value) for value in found.tolist()], dtype=float)

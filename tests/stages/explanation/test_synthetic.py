@@ -91,6 +91,9 @@ def test_numbers_have_the_decimals_of_their_column_and_no_extremes() -> None:
     drawn = draw(values)
     for name, decimals in (("size", 1), ("heating", 2), ("rooms", 0)):
         np.testing.assert_array_equal(drawn[name], np.round(drawn[name], decimals))
+    tiny = table() | {"heating": values["heating"] / 3e9}
+    assert {float(f"{value:.6g}") for value in draw(tiny)["heating"]} == set(draw(tiny)["heating"].tolist())
+    assert np.median(draw(tiny)["heating"]) == pytest.approx(np.median(tiny["heating"]), rel=0.1)
     for name in ("size", "heating", "built"):
         low, high = np.quantile(known(values[name]), [0.01, 0.99])
         assert low - 1 <= known(drawn[name]).min() < known(drawn[name]).max() <= high + 1
