@@ -198,10 +198,11 @@ class Service:
         _, found = self._drift.get(name, (0.0, None))
         return found.state if found and found.state != "unknown" else None
 
-    async def page(self, name: str, limit: int, after: str | None) -> list[Entry]:
-        """Logged predictions of a project, newest first, from before the one with the id `after`."""
+    async def page(self, name: str, limit: int, after: str | None) -> list[tuple[Entry, list[Feedback]]]:
+        """Logged predictions of a project with their outcomes, newest first, from before the one with the id `after`."""
         with self._reading():
-            return await self.log.page(name, limit, after)
+            entries = await self.log.page(name, limit, after)
+            return list(zip(entries, await self.log.histories(entries), strict=True))
 
     async def prediction(self, prediction_id: str) -> tuple[Entry, list[Feedback]]:
         """One logged prediction with its outcomes; NotFoundError for an id that the log does not hold."""

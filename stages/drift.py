@@ -3,8 +3,9 @@
 python -m stages.drift realestate --batch new.parquet
 python -m serve.log dump realestate --hours 24 --output logged.csv && python -m stages.drift realestate --batch logged.csv
 
-The batch may have the target or not. Writes reports/<project>/drift/<batch>.json, Evidently's report beside it as HTML, and
-a line in the ledger. Exit code 0: keep the model. 3: the batch is refused as bad data. 4: retrain.
+The batch may have the target or not. Writes reports/<project>/drift/<file>-<8 digits of its SHA-256>.json, Evidently's
+report beside it as HTML, and a line in the ledger. Exit code 0: keep the model. 3: the batch is refused as bad data. 4:
+retrain.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def main(name: str, batch: str, html: bool = True, dry_run: bool = False) -> int
     check = run_check(name, batch)
     print(check.summary)
     if not dry_run:
-        save_check(check, html=html)
+        print(f"{name}: the report is {save_check(check, html=html)}")
     return CODES[check.report["verdict"]]
 
 

@@ -1,5 +1,6 @@
 """Reads the model, its plan, reference sample and out-of-fold scores, train.parquet, test.parquet and the reports, writes
-importance.json, its plot, beeswarm.parquet, the model card, and for the web pages samples.json, profile.json, market.json.
+importance.json, its plot, beeswarm.parquet, the model card, and for the web pages synthetic.json, profile.json,
+market.json.
 
 python -m stages.explain bankchurn
 """
@@ -46,7 +47,7 @@ def main(name: str) -> None:
     write(paths.reports / "beeswarm.parquet", dots.to_parquet)
     write_json(paths.reports / "importance.json", digest | importance)
     write(paths.reports / "card.md", lambda path: path.write_text(card, encoding="utf-8"))
-    write_json(paths.reports / "samples.json", digest | samples(reference, scores, project, seed))
+    write_json(paths.reports / "synthetic.json", digest | samples(train, reference, scores, project, seed))
     write_json(paths.reports / "profile.json", digest | profile(train, project))
     adverts = market(train, unseen, manifest.get("interval", {}), project, seed)
     write_json(paths.reports / "market.json", adverts and digest | adverts)

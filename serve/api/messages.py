@@ -73,12 +73,13 @@ def read_feedback(body: bytes, project: Project) -> Feedback:
     return given
 
 
-def logged_page(entries: list[Entry], limit: int) -> Page:
-    """Log entries, at most `limit`, as a page; a full one may have another behind it."""
-    return Page([logged(entry) for entry in entries], entries[-1].id if len(entries) == limit else None)
+def logged_page(entries: Sequence[tuple[Entry, Sequence[Recorded]]], limit: int) -> Page:
+    """Log entries with their outcomes, at most `limit`, as a page; a full one may have another behind it."""
+    found = [logged(entry, outcomes) for entry, outcomes in entries]
+    return Page(found, found[-1].prediction_id if len(found) == limit else None)
 
 
-def logged(entry: Entry, outcomes: Sequence[Recorded] = ()) -> Logged:
+def logged(entry: Entry, outcomes: Sequence[Recorded]) -> Logged:
     """A log entry as the routes show it."""
     return Logged(
         prediction_id=entry.id,

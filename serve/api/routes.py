@@ -203,7 +203,7 @@ def project_router(project: Project, service: Service) -> Router:
     async def drift() -> Drift:
         return await service.drift(name)
 
-    @get("/predictions", responses=problems(422), summary="Logged predictions, newest first")
+    @get("/predictions", responses=problems(422), summary="Logged predictions with their outcomes, newest first")
     async def predictions(limit: Limit = 50, after: After = None) -> Page:
         return logged_page(await service.page(name, limit, after), limit)
 

@@ -69,6 +69,14 @@ class LogQueries(ABC):
             return []
         return to_feedback(await self._read(history_of(key)))
 
+    async def histories(self, entries: Sequence[Entry]) -> list[list[Feedback]]:
+        """All feedback on each of these predictions, oldest first."""
+        found: dict[str, list[Feedback]] = {entry.id: [] for entry in entries}
+        if found:
+            for item in to_feedback(await self._read(history_of(*found))):
+                found[item.prediction_id].append(item)
+        return [*found.values()]
+
 
 def canonical(identifier: str) -> str | None:
     """An id as the log writes it; None for what is no id."""
@@ -88,9 +96,9 @@ def _numbers(spans: int) -> TextClause:
     )
 
 
-def history_of(key: str) -> Any:
-    """The statement that gives all feedback on a prediction, oldest first."""
-    return select(feedback).where(feedback.c.prediction_id == key).order_by(feedback.c.id)
+def history_of(*keys: str) -> Any:
+    """The statement that gives all feedback on predictions, oldest first for each."""
+    return select(feedback).where(feedback.c.prediction_id.in_(keys)).order_by(feedback.c.prediction_id, feedback.c.id)
 
 
 def rows_with_outcomes(project: str, since: datetime, until: datetime) -> Select[tuple[str, str, str | None]]:

@@ -136,7 +136,7 @@ KINDS: dict[str, Any] = {
     "leaderboard.json": Leaderboard | list[Candidate],  # the latter of an older pipeline
     "market.json": Market | None,
     "profile.json": Profile,
-    "samples.json": Samples,
+    "synthetic.json": Samples,
 }
 
 

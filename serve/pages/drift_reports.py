@@ -39,19 +39,23 @@ FRAMED = [
 
 
 class Report(NamedTuple):
-    """A drift check: the batch it was made of, when it was written, what it says, and the page it may have."""
+    """A drift check: the name of its batch, when it was made if the report says so, its verdict and reason, and the page it
+    may have.
+    """
 
     batch: str
-    time: datetime
+    time: datetime | None
     verdict: str
     reason: str
     page: Path | None
 
 
 def read_drift_reports(folder: Path) -> list[Report]:
-    """The latest reports in a folder, the newest first."""
-    paths = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [read_drift_report(path) for path in paths[:SHOWN]]
+    """The latest reports in a folder, the newest first; last those that do not say when they were made. The time of a file
+    does not tell: in a clone it is that of the clone.
+    """
+    reports = [read_drift_report(path) for path in sorted(folder.glob("*.json"))]
+    return sorted(reports, key=lambda report: report.time or datetime.min.replace(tzinfo=UTC), reverse=True)[:SHOWN]
 
 
 def read_drift_report(path: Path) -> Report:
@@ -62,10 +66,17 @@ def read_drift_report(path: Path) -> Report:
         found = {"reason": "The file is no JSON."}
     said = found if isinstance(found, dict) else {}
     page = path.with_suffix(".html")
-    time = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return Report(
-        path.stem, time, str(said.get("verdict", "")), str(said.get("reason", "")), page if page.is_file() else None
-    )
+    verdict, reason = (str(said.get(key, "")) for key in ("verdict", "reason"))
+    return Report(path.stem, read_time(said.get("time")), verdict, reason, page if page.is_file() else None)
+
+
+def read_time(text: Any) -> datetime | None:
+    """A time in ISO form with its zone, None for anything else."""
+    try:
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo else None
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def page_of(folder: Path, batch: str) -> bytes:

@@ -18,7 +18,7 @@ from serve.pages.form import form_fields, ranges, read_plan
 from serve.pages.site import Area, Site, Tab
 from stages.projects._base import Project
 
-SAMPLES = "samples.json"
+SYNTHETIC = "synthetic.json"
 
 
 class Tried(msgspec.Struct, omit_defaults=True):
@@ -61,13 +61,13 @@ def script_data(
 
 
 def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
-    """`/<project>/predict`, a random row to fill the form with, and answers that are not logged."""
+    """`/<project>/predict`, a made-up row to fill the form with, and answers that are not logged."""
     settings = site.service.settings
     plan = settings.root / "models" / project.name / "plan.json"
 
     @get("/predict")
     async def predict() -> Template:
-        samples = (await site.report(project, SAMPLES)).content
+        samples = (await site.report(project, SYNTHETIC)).content
         fields = await site.cached_per_model(project, "form", lambda model: form_fields(model, read_plan(plan)))
         data = script_data(site.model(project), fields, samples, settings.max_batch)
         return site.page(
@@ -76,7 +76,7 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
 
     @get("/predict/sample")
     async def sample() -> dict[str, Any]:
-        samples = await site.report(project, SAMPLES)
+        samples = await site.report(project, SYNTHETIC)
         if not samples.content:
             none = f"There are no rows to draw from: run `dvc repro explain@{project.name}`."
             raise ProblemError(404, samples.fault or none)

@@ -98,7 +98,7 @@ def _parse_csv(address: str, content: bytes) -> pd.DataFrame:
     frame = pd.read_csv(io.BytesIO(content), dtype=str, encoding="utf-8-sig")
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first values of rows that are too long as their names
         raise UserError(
-            f"source {address!r}: its rows have more values than the header has names: remove a comma at the end of the rows, "
-            "or add the name of a column"
+            f"source {address!r}: its rows have more values than the header has names: remove the comma at the end of the "
+            "rows, or add the name of a column"
         )
     return frame

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,13 +50,15 @@ def run_check(name: str, address: str) -> Check:
     batch = read_file(address, project, live.reference, settings.sample, seed)
     scores = load_scorer(project, Paths(name).model)(coerce(batch.frame, project.columns)[0])
     report = check_batch(live, batch, scores, settings, load_block(name, "ingest", Ingest).max_rejected, seed)
-    return Check(live, batch, scores, report, settings)
+    return Check(live, batch, scores, report | {"time": datetime.now(UTC).isoformat(timespec="seconds")}, settings)
 
 
-def save_check(check: Check, *, html: bool) -> None:
-    """Write the report, its line in the ledger and, where columns were tested, Evidently's page."""
+def save_check(check: Check, *, html: bool) -> Path:
+    """Write the report, its line in the ledger and, where columns were tested, Evidently's page; the path of the report. An
+    earlier one on the same batch is replaced.
+    """
     name, report = check.live.project.name, check.report
-    path = Paths(name).reports / "drift" / f"{batch_name(check.batch.address)}.json"
+    path = Paths(name).reports / "drift" / f"{batch_name(check.batch.address, check.batch.sha256)}.json"
     write_json(path, report)
     note_check(name, report)
     if html and report["columns"]:
@@ -63,13 +66,17 @@ def save_check(check: Check, *, html: bool) -> None:
 
         page = partial(save_html, check.live, check.batch.frame, check.scores, report, check.settings.alpha.columns)
         write(path.with_suffix(".html"), page)
+    return path
 
 
-def batch_name(address: str) -> str:
-    """A file name for the report on a batch."""
+def batch_name(address: str, digest: str | None) -> str:
+    """A file name, without suffix, for the report on a batch: that of its file and the beginning of its SHA-256, as the next
+    batch may be in a file of the same name. A simulated batch has no SHA-256 and is known by its address.
+    """
     path = PurePosixPath(urlsplit(address).path)
     stem = path.stem if path.suffix else address
-    return re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "batch"
+    name = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "batch"
+    return f"{name}-{digest[:8]}" if digest else name
 
 
 def note_check(name: str, report: dict[str, Any]) -> None:

@@ -179,7 +179,7 @@ def undo_adoption(request: Request, facts: Facts) -> None:
 def check_against_model(request: Request, facts: Facts) -> None:
     check = run_check(request.project, request.address)
     print(check.summary)
-    save_check(check, html=True)
+    print(f"{request.project}: the report is {save_check(check, html=True)}")
     ledger.commit(request.project, f"Check {request.address} of {request.project}")
 
 

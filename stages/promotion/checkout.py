@@ -25,9 +25,9 @@ from stages.promotion.git import git_bytes
 from stages.runtime.identity import model_files, model_hash, outputs
 from stages.runtime.kernels import clean_environment
 
-REPORTS = (  # what the server shows
+REPORTS = (  # what the server shows; older versions also have a samples.json, which holds training rows and is never fetched
     "card.md", "data.json", "evaluation.json", "importance.json", "leaderboard.json", "market.json", "profile.json",
-    "samples.json",
+    "synthetic.json",
 )  # fmt: skip
 
 

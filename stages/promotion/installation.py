@@ -16,7 +16,7 @@ import pandas as pd
 from stages.core.cli import UserError
 from stages.core.files import Paths, read_json, write, write_json
 from stages.promotion import ledger, tags
-from stages.promotion.checkout import fetch, files_at, score_rows
+from stages.promotion.checkout import REPORTS, fetch, files_at, score_rows
 from stages.promotion.git import who
 from stages.promotion.tags import Version
 from stages.promotion.workspace import DEPLOYMENT, installed_model, recorded_deployment
@@ -129,13 +129,18 @@ def check_code(fetched: Path, wanted: Version) -> None:
 
 
 def swap_in(fetched: Path, paths: Paths, root: Path) -> None:
-    """Put what was fetched below a folder in the place of what was in a root, the model by two renames."""
+    """Put what was fetched below a folder in the place of what was in a root, the model by two renames. A report
+    that is not among it is about another model and is removed.
+    """
     model = root / paths.model
     if model.exists():
         model.rename(fetched / "old")
     (fetched / paths.model).rename(model)
     for report in (fetched / paths.reports).rglob("*.*"):
         write(root / report.relative_to(fetched), partial(shutil.copyfile, report))
+    for path in (paths.reports / name for name in REPORTS):
+        if not (fetched / path).exists():
+            (root / path).unlink(missing_ok=True)
 
 
 def note_deployment(

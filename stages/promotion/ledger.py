@@ -45,6 +45,12 @@ def read(project: str) -> list[dict[str, Any]]:
         raise UserError(str(error)) from None
 
 
+def version_of(project: str, model_hash: str) -> str | None:
+    """The version that a model was last promoted as; None for one that never was."""
+    promoted = [entry for entry in read(project) if entry["event"] == "promotion" and entry["accepted"]]
+    return next((entry["version"] for entry in reversed(promoted) if entry["challenger"]["hash"] == model_hash), None)
+
+
 def commit(project: str, message: str) -> None:
     """Commit the ledger and nothing else, whatever else is staged; nothing when Git has it already."""
     path = str(ledger_path(project))

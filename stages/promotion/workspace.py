@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from stages.core.cli import UserError
 from stages.core.files import Paths, read_json
+from stages.promotion import ledger
 from stages.runtime.identity import md5, model_files, model_hash, outputs
 
 DEPLOYMENT = "deployment.json"
@@ -40,11 +41,25 @@ def recorded_deployment(folder: Path) -> dict[str, Any]:
 
 
 def installed_model(folder: Path) -> dict[str, str | None]:
-    """The version and the hash of the model in a folder, each None where there is none."""
-    found = {path.name: md5(path) for path in folder.glob("[!.]*") if path.is_file() and path.name != DEPLOYMENT}
+    """The version and the hash of the model in models/<project>, each None where there is none. The version of a model that
+    deploy did not put there is that of its promotion.
+    """
+    found = files_in(folder)
+    if not found:
+        return {"version": None, "hash": None}
+    own = model_hash(found)
+    return {"version": deployed_version(folder, found) or ledger.version_of(folder.name, own), "hash": own}
+
+
+def files_in(folder: Path) -> dict[str, str]:
+    """MD5 by file name of the model in a folder."""
+    return {path.name: md5(path) for path in folder.glob("[!.]*") if path.is_file() and path.name != DEPLOYMENT}
+
+
+def deployed_version(folder: Path, files: dict[str, str]) -> str | None:
+    """The version that deployment.json names, where it is about these files."""
     deployment = recorded_deployment(folder)
-    version = deployment["version"] if found and deployment.get("files") == found else None
-    return {"version": version, "hash": model_hash(found) if found else None}
+    return deployment["version"] if deployment.get("files") == files else None
 
 
 def restore_command(project: str) -> str:
@@ -60,7 +75,7 @@ def check_model(project: str) -> None:
     found = {file: md5(folder / file) for file in recorded if (folder / file).exists()}
     if found == recorded:
         return
-    if version := installed_model(folder)["version"]:
+    if version := deployed_version(folder, files_in(folder)):
         raise UserError(
             f"{folder} holds {version}, which `stages.deploy` installed there, and not the model that dvc.lock records: "
             f"`{restore_command(project)}` brings that back. Deploy with `--to DIR`, and the workspace keeps its model"

@@ -225,6 +225,18 @@ def test_the_model_that_a_deployment_replaced_comes_back_by_the_command_that_it_
         assert {path: md5(Path(path)) for path in recorded} == recorded
 
 
+def test_the_training_rows_among_the_reports_of_an_older_version_are_not_fetched() -> None:
+    lock = Path("dvc.lock")
+    lock.write_text(lock.read_text().replace("reports/toy/synthetic.json", "reports/toy/samples.json"))
+    git("commit", "--quiet", "--all", "--message", "As an older version recorded it")
+    tags.register("toy", head(), "v1.2.0", "It is older.")
+    assert (REPORTS / "synthetic.json").exists()
+    deploy_toy(version="v1.2.0")
+    assert_deployed("v1.2.0")
+    assert not (REPORTS / "samples.json").exists()
+    assert not (REPORTS / "synthetic.json").exists(), "those rows and percentiles are of another version"
+
+
 def test_another_stage_is_deployed_by_its_name() -> None:
     tags.assign("toy", SECOND, "staging", "To try it.")
     deploy_toy(stage="staging")

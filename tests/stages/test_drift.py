@@ -6,8 +6,10 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -25,16 +27,16 @@ from tests.toys import PYTHONPATH, TOYS
 
 
 @pytest.mark.parametrize(
-    ("address", "name"),
+    ("address", "digest", "name"),
     [
-        ("s3://bucket/in/2024-05.parquet", "2024-05"),
-        ("data/toy/batches/ab12.csv", "ab12"),
-        ("simulate?rows=20&shift=concept", "simulate-rows-20-shift-concept"),
-        ("../../.parquet", "parquet"),
+        ("s3://bucket/in/2024-05.parquet", "0123456789abcdef", "2024-05-01234567"),
+        ("data/toy/batches/ab12.csv", "0123456789abcdef", "ab12-01234567"),
+        ("simulate?rows=20&shift=concept", None, "simulate-rows-20-shift-concept"),
+        ("../../.parquet", None, "parquet"),
     ],
 )
-def test_a_report_is_named_after_its_batch(address: str, name: str) -> None:
-    assert batch_name(address) == name
+def test_a_report_is_named_after_its_batch(address: str, digest: str | None, name: str) -> None:
+    assert batch_name(address, digest) == name
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,14 @@ def deployed(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return folder
 
 
+def read_report(stem: str) -> dict[str, Any]:
+    """The only report on a batch in a file of this name."""
+    (path,) = Path("reports/toy/drift").glob(f"{stem}-????????.json")
+    found: dict[str, Any] = json.loads(path.read_text())
+    assert path.stem == f"{stem}-{found['batch']['sha256'][:8]}"
+    return found
+
+
 def drift(batch: str, dry_run: bool = False, html: bool = False) -> int | None:
     return main("toy", batch, html, dry_run)
 
@@ -72,7 +82,7 @@ def test_main_leaves_a_report_and_a_line_in_the_ledger_and_ends_with_the_verdict
     assert [drift(f"{name}") for name in ("calm.parquet", "moved.csv", "broken.csv")] == [None, 4, 3]
     entries = ledger.read("toy")
     assert [entry["verdict"] for entry in entries] == ["keep", "retrain", "refuse"]
-    written = json.loads(Path("reports/toy/drift/moved.json").read_text())
+    written = read_report("moved")
     last = entries[1]
     assert (last["event"], last["by"]) == ("drift", "tess")
     assert last["batch"] == {key: written["batch"][key] for key in ("address", "sha256", "rows")}
@@ -82,15 +92,35 @@ def test_main_leaves_a_report_and_a_line_in_the_ledger_and_ends_with_the_verdict
     said = capsys.readouterr().out
     assert f"toy: compared with {len(load_live('toy').reference):,} rows that model {last['hash'][:12]} (no version)" in said
     assert last["reason"] in said
+    assert f"toy: the report is reports/toy/drift/moved-{last['batch']['sha256'][:8]}.json" in said
 
 
-def test_the_same_batch_checked_again_gives_the_same_bytes_and_no_second_line(deployed: Path) -> None:
-    path = Path("reports/toy/drift/simulate-rows-300-shift-covariate.json")
-    drift("simulate?rows=300&shift=covariate")
-    before = path.read_bytes()
-    drift("simulate?rows=300&shift=covariate")
-    assert path.read_bytes() == before
-    assert len(ledger.read("toy")) == 1
+def test_a_promoted_model_has_its_version_however_it_came_into_the_folder(
+    deployed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(load_live("toy").hash)
+    ledger.append("toy", {
+        "event": "promotion", "by": "tess", "reason": "It is better.", "accepted": True, "version": "v1.2.0",
+        "stage": "prod", "challenger": {"hash": model}, "champion": None, "rules": [], "metrics": {}, "comparison": None,
+    })  # fmt: skip
+    drift("simulate?rows=300", dry_run=True)
+    assert f"model {model[:12]} (v1.2.0) was trained on" in capsys.readouterr().out
+
+
+def test_the_same_batch_checked_again_replaces_its_own_report_and_adds_no_line(deployed: Path) -> None:
+    folder, reports = Path("reports/toy/drift"), []
+    for seed in (5, 5, 6):
+        raw_rows("toy", 300, seed).to_csv("new.csv", index=False)
+        drift("new.csv")
+        reports.append({path.name: json.loads(path.read_text()) for path in folder.iterdir()})
+    first, again, other = reports
+    assert first.keys() == again.keys() < other.keys()
+    assert [len(found) for found in reports] == [1, 1, 2]
+    assert len(ledger.read("toy")) == 2
+    one, two = (next(iter(found.values())) for found in (first, again))
+    times = [datetime.fromisoformat(found.pop("time")) for found in (one, two)]
+    assert one == two
+    assert times[0] <= times[1] <= datetime.now(UTC)
 
 
 def test_a_dry_run_writes_nothing(deployed: Path) -> None:
@@ -160,9 +190,9 @@ def test_a_file_that_the_server_dumped_gives_the_report_that_its_rows_do(deploye
                 "" if pd.isna(value) else value.date() if isinstance(value, pd.Timestamp) else value for value in values
             )
     assert drift("raw.parquet") == drift("logged.csv") == 4
-    reports = [json.loads(Path(f"reports/toy/drift/{name}.json").read_text()) for name in ("raw", "logged")]
+    reports = [read_report(name) for name in ("raw", "logged")]
     for report in reports:
-        del report["batch"]["address"], report["batch"]["sha256"]
+        del report["time"], report["batch"]["address"], report["batch"]["sha256"]
     assert reports[0] == reports[1]
     assert reports[0]["outcomes"]["rows"] == frame["late"].notna().sum()
 

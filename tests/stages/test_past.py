@@ -100,6 +100,7 @@ def test_todays_code_rolls_back_to_a_version_of_that_time_that_it_can_score(caps
     deploy_telecom(past.OLD)
     assert read_json(MODEL / "deployment.json")["version"] == past.OLD
     assert tags.in_stage(NAME) == tags.find(NAME, past.OLD)
+    assert not {"samples.json", "synthetic.json"} & {path.name for path in Path("reports", NAME).iterdir()}
     row = pd.DataFrame([logged()["input"]])
     assert checkout.score_rows(Path(), NAME, row)[0] == logged()["output"]["probability"]
     raw_rows(NAME, 300, 5).to_parquet("batch.parquet")

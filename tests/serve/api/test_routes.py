@@ -133,6 +133,17 @@ def test_the_first_outcome_is_kept_and_later_ones_are_corrections(client: Client
     assert [item["outcome"] for item in outcomes] == [1, 0, 1]
 
 
+def test_a_page_of_predictions_has_the_outcomes_of_each(client: Client) -> None:
+    first, second, third = (predict(client)["prediction_id"] for _ in range(3))
+    for made, outcome in ((first, 1), (third, 0), (first, 0)):
+        tell(client, made, outcome).raise_for_status()
+    found = {item["prediction_id"]: item for item in page(client, limit=3)["predictions"]}
+    assert {made: [item["outcome"] for item in found[made]["outcomes"]] for made in found} == {
+        first: [1, 0], second: [], third: [0],
+    }  # fmt: skip
+    assert found[first] == client.get(f"/v1/predictions/{first}").json()
+
+
 def test_the_outcome_of_a_regressor_is_a_value(client: Client) -> None:
     made = predict(client, "toy_plain")["prediction_id"]
     assert tell(client, made, 21.75, "toy_plain").json()["outcome"] == 21.75

@@ -363,8 +363,8 @@ def test_a_full_disk_is_said_and_leaves_no_half_written_line(
 def test_the_first_feedback_is_the_outcome_and_corrections_are_kept(database: Database, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(database.url, tmp_path) as log:
-            row = entry()
-            await log.append([row])
+            row, other = entry(), entry()
+            await log.append([row, other])
             assert await log.history(row.id) == []
             assert await log.feedback(MISSING, 1, NOW) is None
             assert await log.feedback("x", 1, NOW) is None
@@ -380,6 +380,9 @@ def test_the_first_feedback_is_the_outcome_and_corrections_are_kept(database: Da
             assert second[:1] == first
             assert [(found.outcome, found.time) for found in second] == [(21.75, NOW), ("sold", NOW + timedelta(days=1))]
             assert await log.history(row.id) == second
+            third = await log.feedback(other.id, True, NOW)
+            assert await log.histories([other, row, entry()]) == [third, second, []]
+            assert await log.histories([]) == []
 
     asyncio.run(scenario())
 

@@ -102,12 +102,13 @@ def test_what_the_pages_ask_of_the_log_goes_by_its_indexes(sqlite_url: str, tmp_
             log._read = explained  # type: ignore[method-assign]
             await log.page("toy_plain", 50, MISSING)
             await log.get(MISSING)
+            await log.histories([entry(), entry()])
             await log.numbers("toy_plain", [NOW - timedelta(hours=1), NOW, NOW + timedelta(hours=1)])
             await log.latencies("toy_plain", NOW, 0.1)
             await log.recent("toy_plain", 1_000)
 
     asyncio.run(scenario())
-    assert not [plan for plan in plans if plan.startswith("SCAN predictions") or "TEMP B-TREE" in plan]
+    assert not [plan for plan in plans if plan.startswith(("SCAN predictions", "SCAN feedback")) or "TEMP B-TREE" in plan]
     by_project = [plan for plan in plans if "predictions_of_project (project=?" in plan]
     assert len(by_project) == 4
     assert sum("COVERING" in plan for plan in by_project) == 1

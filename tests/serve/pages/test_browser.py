@@ -83,11 +83,11 @@ def test_the_filled_form_gives_a_prediction_and_what_if_moves_it(page: Page, sit
     assert len(predictions(site, project.name)) == before + 1  # trying out is not logged
 
 
-def test_a_random_row_is_one_of_the_samples(page: Page, site: str, checkout: Path) -> None:
+def test_a_random_row_is_said_to_be_made_up_and_is_a_synthetic_one(page: Page, site: str, checkout: Path) -> None:
     page.goto(f"{site}/toy_price/predict")
-    page.get_by_role("button", name="Random real-looking row").click()
+    page.get_by_role("button", name="Random made-up row").click()
     expect(page.locator("#headline .value")).to_be_visible()
-    rows = json.loads((checkout / "reports" / "toy_price" / "samples.json").read_text())["rows"]
+    rows = json.loads((checkout / "reports" / "toy_price" / "synthetic.json").read_text())["rows"]
     asked = predictions(site, "toy_price")[0]["input"]
     assert any(row.items() <= asked.items() for row in rows)
     page.get_by_role("button", name="Example").click()

@@ -213,18 +213,25 @@ def test_drift_reports_are_listed_newest_first_with_verdict_and_reason(serve: Se
     assert "None yet" in shown(serve(root=root))
     folder.mkdir()
     written = {
-        "old": '{"verdict": "keep", "reason": "Nothing moved."}',
-        "torn": "{",
+        "new one": json.dumps({"verdict": "retrain", "reason": HOSTILE, "time": "2026-03-02T01:30:00+02:00"}),
+        "old": '{"verdict": "keep", "reason": "Nothing moved.", "time": "2026-03-01T12:00:00+00:00"}',
         "list": "[]",
-        "new one": json.dumps({"verdict": "retrain", "reason": HOSTILE}),
+        "torn": "{",
+        "undated": '{"verdict": "keep", "reason": "It does not say when.", "time": "yesterday"}',
     }
     for second, (name, text) in enumerate(written.items()):
         (folder / f"{name}.json").write_text(text)
-        os.utime(folder / f"{name}.json", (second, second))
+        os.utime(folder / f"{name}.json", (second, second))  # as a clone wrote them, in another order
     (folder / "new one.html").write_text("<p>page</p>")
     text = shown(serve(root=root))
-    places = [text.index(words) for words in (">new one</a>", ">list</th>", "The file is no JSON.", "Nothing moved.")]
+    places = [
+        text.index(words) for words in (">new one</a>", "Nothing moved.", ">list</th>", "The file is no JSON.", "not say")
+    ]
     assert places == sorted(places)
+    listed = text[text.index("The latest checks by") :]
+    assert re.findall(r'<td class="whole">(.*?)</td>', listed)[:5] == [
+        "2026-03-01 23:30 UTC", "2026-03-01 12:00 UTC", "–", "–", "–",
+    ]  # fmt: skip
     assert '<span class="badge warn">retrain</span>' in text
     assert '<a href="/toy/monitoring/drift/new%20one">' in text
     assert "<img src=x" not in text

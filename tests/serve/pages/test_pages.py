@@ -144,11 +144,11 @@ def test_the_form_has_every_field_of_the_row_with_its_example(client: Client, pr
 
 def test_the_scripts_are_told_what_they_need(client: Client, project: Project, checkout: Path) -> None:
     found = schema(page(client, f"/{project.name}/predict"))
-    samples = json.loads((checkout / "reports" / project.name / "samples.json").read_text())
-    assert found["percentiles"] == samples["percentiles"]
+    synthetic = json.loads((checkout / "reports" / project.name / "synthetic.json").read_text())
+    assert found["percentiles"] == synthetic["percentiles"]
     assert [field["name"] for field in found["fields"]] == [column.name for column in project.columns]
     for column, field in zip(project.columns, found["fields"], strict=True):
-        values = [row[column.name] for row in samples["rows"] if column.name in row]
+        values = [row[column.name] for row in synthetic["rows"] if column.name in row]
         if column.kind == "number" and min(values) < max(values):
             assert found["ranges"][column.name] == [min(values), max(values)]
         rows = [{**example(project.name), column.name: value} for value in field["variants"]]
@@ -204,8 +204,11 @@ def test_a_sample_is_a_row_that_can_be_predicted(client: Client, project: Projec
     assert client.post(f"/v1/{project.name}/predict", json=row).status_code == 200
 
 
-def test_without_samples_the_page_does_without_them(serve: Serve, root: Path) -> None:
-    (root / "reports" / "toy" / "samples.json").unlink()
+def test_without_synthetic_rows_the_page_does_without_and_never_shows_the_training_rows_of_an_older_version(
+    serve: Serve, root: Path
+) -> None:
+    synthetic = root / "reports" / "toy" / "synthetic.json"
+    synthetic.rename(synthetic.with_name("samples.json"))
     client = serve(root)
     found = page(client, "/toy/predict")
     assert schema(found)["ranges"] == {}
@@ -218,12 +221,10 @@ def test_without_samples_the_page_does_without_them(serve: Serve, root: Path) ->
 def test_what_a_page_shows_of_a_model_is_renewed_with_the_model(serve: Serve, root: Path, checkout: Path) -> None:
     client = serve(root)
     threshold = schema(page(client, "/toy/predict"))["threshold"]
-    samples, other = (
-        root / "reports" / "toy" / "samples.json",
-        json.loads((checkout / "other" / "manifest.json").read_text()),
-    )
+    synthetic = root / "reports" / "toy" / "synthetic.json"
+    other = json.loads((checkout / "other" / "manifest.json").read_text())
     changed = {"percentiles": [0.0, 1.0], "model": other["model"]}
-    samples.write_text(json.dumps(json.loads(samples.read_text()) | changed))
+    synthetic.write_text(json.dumps(json.loads(synthetic.read_text()) | changed))
     assert len(schema(page(client, "/toy/predict"))["percentiles"]) == 101
     swap_in_other(root, checkout)
     client.post("/v1/toy/reload", headers=ADMIN).raise_for_status()

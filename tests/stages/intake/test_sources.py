@@ -86,6 +86,7 @@ def test_csv_keeps_leading_zeros_and_drops_a_byte_order_mark(tmp_path: Path) -> 
         ("mark.csv", b"\xef\xbb\xbf\n", "no readable CSV"),
         ("empty.parquet", b"", "the file is empty"),
         ("ragged.csv", b"a,b\n1,2\n1,2,3\n", "no readable CSV"),
+        ("comma.csv", b"a,b\n1,2,\n3,4,\n", "its rows have more values than the header has names: remove the comma"),
         ("binary.csv", bytes(range(256)) * 8, "no readable CSV"),
         ("garbage.parquet", b"no parquet at all", "no readable Parquet"),
         ("csv.parquet", CSV, "no readable Parquet"),

@@ -26,6 +26,10 @@ DEPLOYMENT = {
     "previous": {"version": None, "hash": None},
 }
 PATH = Path("reports/toy/ledger.jsonl")
+PROMOTION: dict[str, Any] = {
+    "event": "promotion", "by": "tess", "reason": "It is better.", "stage": "prod", "champion": None, "rules": [],
+    "metrics": {}, "comparison": None,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -53,6 +57,19 @@ def test_entries_are_read_in_the_order_they_were_appended_each_with_its_time(wor
     for line in PATH.read_text().splitlines():
         assert list(json.loads(line)) == sorted(json.loads(line))
     assert ledger.read("toy_plain") == []
+
+
+def test_the_version_of_a_model_is_the_one_that_it_was_last_promoted_as(workspace: Path) -> None:
+    for version, model, accepted in (
+        ("v1.0.0", "a", True),
+        ("v1.1.0", "b", True),
+        ("v1.2.0", "a", True),
+        (None, "c", False),
+    ):
+        ledger.append("toy", PROMOTION | {"version": version, "challenger": {"hash": model}, "accepted": accepted})
+    ledger.append("toy", DEPLOYMENT | {"hash": "d"})
+    ledger.append("toy", DRIFT)
+    assert [ledger.version_of("toy", model) for model in "abcd"] == ["v1.2.0", "v1.1.0", None, None]
 
 
 @pytest.mark.parametrize(
