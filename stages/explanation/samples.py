@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from stages.core.objects import objects
 from stages.core.schema import coerce
 from stages.explanation.synthetic import synthesize
 from stages.projects._base import Column, Columns, Project
@@ -37,7 +38,7 @@ def synthetic_rows(train: pd.DataFrame, project: Project, seed: int) -> Iterator
     """Made-up rows that fit the schema of the project and are no training rows. They are drawn from one training row of each
     object, so that what several rows have in common is no single object's.
     """
-    once = train if project.groups is None else train[~project.groups(train).duplicated()]
+    once = train[~objects(train, project).duplicated()]
     values, outcome = coerce(once, project.columns)[0], once[project.target].to_numpy()
     drawn = synthesize(values, project.columns, outcome, project.example_row, DRAWN, seed)
     known = {tuple(row.items()) for row in json_rows(coerce(train, project.columns)[0], project.columns)}

@@ -26,7 +26,8 @@ class Drift(Block):
     """When a batch is refused as bad data, and when it is a reason to retrain.
 
     Refused: more rows that break the schema than `ingest.max_rejected`, missing values that grew by more than `max_gaps` of
-    the rows, a number that became constant, or one that has its former distribution in another unit.
+    the rows, a number that became constant, one that has its former distribution in another unit, or a share of rows that
+    training would leave out which grew by a tenth.
     Retrain: evidence of one of the kinds in `retrain_on`, when its p-value is at most its `alpha` and its size at least that
     given here: `distance` between the distributions of a number or the score (0 to 1), `spread` as a ratio, `shift` between
     shares of categories (Cohen's w), `gaps` as the share of missing values; `auc` of a classifier that tells the batch from
