@@ -1,4 +1,5 @@
-"""Reads raw rows as Parquet, writes their scores as Parquet, one column `score`: exactly what the server would give them.
+"""Reads raw rows as Parquet, writes what the server would give them as Parquet: the column `score`, and `warnings` about
+values that training had not met.
 
 python -m stages.score bankchurn rows.parquet scores.parquet
 """
@@ -10,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from stages.core.cli import run
-from stages.core.files import Paths, write
+from stages.core.files import Paths, read_json, write
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -23,10 +24,12 @@ def main(name: str, rows: Path, scores: Path) -> None:
 
     from stages.modeling.scoring import load_scorer, read_columns
     from stages.projects._base import load_project
+    from stages.runtime.unseen import Unseen
 
-    project = load_project(name)
+    project, folder = load_project(name), Paths(name).model
     columns = read_columns(pd.read_parquet(rows), project)
-    found = pd.DataFrame({"score": load_scorer(project, Paths(name).model)(columns)})
+    unseen = Unseen(project.columns, read_json(folder / "population.json")).warnings(columns)
+    found = pd.DataFrame({"score": load_scorer(project, folder)(columns), "warnings": [" ".join(texts) for texts in unseen]})
     write(scores, partial(found.to_parquet, index=False))
     print(f"{name}: {len(found)} rows scored")
 

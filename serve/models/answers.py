@@ -14,6 +14,7 @@ from serve.models.loader import Model
 from serve.models.rows import Row
 from stages.runtime.intervals import interval_bounds
 from stages.runtime.reasons import reasons
+from stages.runtime.unseen import Unseen
 
 encode = msgspec.json.Encoder().encode
 
@@ -37,7 +38,9 @@ class Interval(msgspec.Struct):
 
 
 class Classified(msgspec.Struct):
-    """The answer of a classifier: `prediction` is 1 from the threshold on, `confidence` the probability of the answer."""
+    """The answer of a classifier: `prediction` is 1 from the threshold on, `confidence` the probability of the answer,
+    `warnings` name values that training had not met.
+    """
 
     prediction_id: str
     timestamp: datetime
@@ -47,17 +50,19 @@ class Classified(msgspec.Struct):
     threshold: float
     risk_level: Literal["low", "medium", "high"]
     confidence: float
+    warnings: list[str]
     model: ModelRef
 
 
 class Valued(msgspec.Struct):
-    """The answer of a regressor."""
+    """The answer of a regressor; `warnings` name values that training had not met."""
 
     prediction_id: str
     timestamp: datetime
     prediction: float
     unit: str
     interval: Interval
+    warnings: list[str]
     model: ModelRef
 
 
@@ -110,17 +115,20 @@ class Answerer:
         self.explains_slowly = False
         self._classifies = model.project.task == "classification"
         self.ref = ModelRef(model.version, model.revision, model.hash)
+        self._unseen = Unseen(model.project.columns, model.population)
 
     def score_all(self, rows: list[Row], threshold: float | None) -> list[Answered]:
         """Answers to rows, each with a new id; TooExtremeError for a score that is no finite number."""
-        scores = self.model.scorer.score(self.model.codec.columns(rows))
+        columns = self.model.codec.columns(rows)
+        scores = self.model.scorer.score(columns)
         if not (finite := np.isfinite(scores)).all():
             raise TooExtremeError(int(np.argmin(finite)))
-        now = datetime.now(UTC)
+        now, warnings = datetime.now(UTC), self._unseen.warnings(columns)
         if self._classifies:
-            answers: list[Any] = [self._classified(score, threshold, now) for score in scores.tolist()]
+            made = zip(scores.tolist(), warnings, strict=True)
+            answers: list[Any] = [self._classified(score, threshold, unseen, now) for score, unseen in made]
         else:
-            answers = self._valued(scores, now)
+            answers = self._valued(scores, warnings, now)
         return [
             Answered(answer, encode(answer), encode(row).decode(), score)
             for answer, row, score in zip(answers, rows, scores.tolist(), strict=True)
@@ -159,7 +167,7 @@ class Answerer:
         )
         return encode(explained)
 
-    def _classified(self, score: float, threshold: float | None, now: datetime) -> Classified:
+    def _classified(self, score: float, threshold: float | None, warnings: list[str], now: datetime) -> Classified:
         limit = self.model.threshold if threshold is None else threshold
         prediction: Literal[0, 1] = 1 if score >= limit else 0
         return Classified(
@@ -171,13 +179,14 @@ class Answerer:
             threshold=limit,
             risk_level=risk_level(score),
             confidence=score if prediction else 1 - score,
+            warnings=warnings,
             model=self.ref,
         )
 
-    def _valued(self, scores: np.ndarray, now: datetime) -> list[Valued]:
+    def _valued(self, scores: np.ndarray, warnings: list[list[str]], now: datetime) -> list[Valued]:
         interval, unit = self.model.manifest["interval"], self.model.project.unit
         lower, upper = interval_bounds(scores, interval["radius"], interval["scale"])
         return [
-            Valued(new_id(), now, score, unit, Interval(low, high, interval["coverage"]), self.ref)
-            for score, low, high in zip(scores.tolist(), lower.tolist(), upper.tolist(), strict=True)
+            Valued(new_id(), now, score, unit, Interval(low, high, interval["coverage"]), unseen, self.ref)
+            for score, low, high, unseen in zip(scores.tolist(), lower.tolist(), upper.tolist(), warnings, strict=True)
         ]

@@ -47,7 +47,7 @@ def output_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         if interval := found.get("interval"):
             bounds = f"{number(interval['lower'], unit)} to {number(interval['upper'], unit)}"
             rows.append((f"Interval that holds {percent(interval['coverage'])} of true values", bounds))
-    return rows
+    return rows + [("Warning", text) for text in found.get("warnings", ())]
 
 
 def outcome(value: float, project: Project) -> str:

@@ -16,11 +16,15 @@ CATEGORIES = 20
 
 
 class Bins(TypedDict, total=False):
-    """Edges of numbers or categories of texts, and the shares of the rows in them."""
+    """Edges of numbers or categories of texts, and the shares of the rows in them; and which values there were: `range` is
+    the least and the greatest number, `known` are all texts.
+    """
 
     edges: list[float]
     categories: list[str]
     shares: Required[list[float]]
+    range: list[float]
+    known: list[str]
 
 
 class Population(TypedDict):
@@ -46,9 +50,11 @@ def summarised(values: np.ndarray) -> Bins:
     bins: Bins = {"shares": []}
     if values.dtype.kind == "f":
         bins["edges"] = edges(values)
+        bins["range"] = [float(bound(values)) for bound in (np.nanmin, np.nanmax)] if not np.isnan(values).all() else []
     else:
         texts, counts = np.unique([text for text in values.tolist() if text is not None], return_counts=True)
         bins["categories"] = texts[np.argsort(-counts, kind="stable")][:CATEGORIES].tolist()
+        bins["known"] = texts.tolist()
     bins["shares"] = shares(values, bins).tolist()
     return bins
 

@@ -22,7 +22,7 @@ def score_rows(name: str, frame: pd.DataFrame, folder: Path) -> np.ndarray:
     frame.to_parquet(folder / "rows.parquet")
     score.main(name, folder / "rows.parquet", folder / "scores.parquet")
     scores = pd.read_parquet(folder / "scores.parquet")
-    assert list(scores) == ["score"]
+    assert list(scores) == ["score", "warnings"]
     return scores["score"].to_numpy()
 
 

@@ -73,7 +73,9 @@ function showValue(schema, row, { prediction, interval }) {
 export function show(schema, row, answer, threshold) {
   const parts = schema.classifies ? showRisk(schema, answer, threshold) : showValue(schema, row, answer);
   const link = el("a", { href: `/${schema.project}/predictions/${answer.prediction_id}` }, answer.prediction_id);
-  at("picture").replaceChildren(...parts.filter(Boolean), el("p", { class: "note" }, "Logged as ", link, "."));
+  const warnings = answer.warnings.map((text) => el("p", { class: "notice warn" }, text));
+  at("picture").replaceChildren(
+    ...warnings, ...parts.filter(Boolean), el("p", { class: "note" }, "Logged as ", link, "."));
 }
 
 // Per scale: the title of the axis, the length of a bar, and its effect in words.

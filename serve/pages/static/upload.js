@@ -10,8 +10,8 @@ const BATCH = 200;
 const TRIES = 20; // of a batch that the server has no time for
 const LISTED = 100; // refused rows that are listed
 const PREVIEW = 10;
-const CLASSIFIED = ["predicted", "probability", "risk_level", "threshold", "prediction_id"];
-const VALUED = ["predicted", "lower", "upper", "prediction_id"];
+const CLASSIFIED = ["predicted", "probability", "risk_level", "threshold", "warnings", "prediction_id"];
+const VALUED = ["predicted", "lower", "upper", "warnings", "prediction_id"];
 const at = (id) => document.getElementById(id);
 const count = (value) => value.toLocaleString("en-US");
 
@@ -78,10 +78,11 @@ function save(name, text) {
 function predicted(schema, names, done) {
   const added = ({ answer }) =>
     schema.classifies
-      ? [answer.label, answer.probability, answer.risk_level, answer.threshold, answer.prediction_id]
-      : [answer.prediction, answer.interval.lower, answer.interval.upper, answer.prediction_id];
+      ? [answer.label, answer.probability, answer.risk_level, answer.threshold]
+      : [answer.prediction, answer.interval.lower, answer.interval.upper];
   const head = [...names, ...(schema.classifies ? CLASSIFIED : VALUED)];
-  return write([head, ...done.map((entry) => [...entry.cells, ...added(entry)])]);
+  const named = ({ answer }) => [answer.warnings.join(" "), answer.prediction_id];
+  return write([head, ...done.map((entry) => [...entry.cells, ...added(entry), ...named(entry)])]);
 }
 
 function summary(schema, file, { names, unused, refused }, done, complete) {
@@ -89,6 +90,11 @@ function summary(schema, file, { names, unused, refused }, done, complete) {
   const parts = [el("p", { class: "big", role: "status" },
     `${complete ? "" : "Stopped: "}${count(done.length)} predicted, ${count(refused.length)} left out.`)];
   if (unused.length) parts.push(el("p", { class: "note" }, `The model does not use: ${unused.join(", ")}.`));
+  const warned = done.filter(({ answer }) => answer.warnings.length).length;
+  if (warned) {
+    const text = `${count(warned)} predicted rows have a value that training had not met: see the column warnings of the download.`;
+    parts.push(el("p", { class: "notice warn" }, text));
+  }
   if (done.length) {
     const name = file.name.replace(/(\.csv)?$/i, "-predicted.csv");
     const download = () => save(name, predicted(schema, names, done));

@@ -52,7 +52,7 @@ def test_a_classifier_answers_with_all_that_is_documented(client: Client, name: 
         assert answer["risk_level"] == risk_level(probability)
         assert set(answer) == {
             "prediction_id", "timestamp", "prediction", "label", "probability", "threshold", "risk_level", "confidence",
-            "model",
+            "warnings", "model",
         }  # fmt: skip
 
 
@@ -70,7 +70,21 @@ def test_a_regressor_answers_with_an_interval_in_its_unit(client: Client, name: 
         else:
             np.testing.assert_allclose([bounds["upper"] - value, value - bounds["lower"]], interval["radius"])
         assert answer["unit"] == client.get(f"/v1/{name}").json()["unit"] != ""
-        assert set(answer) == {"prediction_id", "timestamp", "prediction", "unit", "interval", "model"}
+        assert set(answer) == {"prediction_id", "timestamp", "prediction", "unit", "interval", "warnings", "model"}
+
+
+def test_a_value_that_training_had_not_met_is_named_in_the_answer_and_in_the_log(client: Client) -> None:
+    known = json_rows("toy", 30)[0]
+    row = {**known, "sender": "zzzz", "value": 123456.0}
+    answer = predict(client, "toy", row)
+    assert answer["warnings"][-1] == "Sender: 'zzzz' is in no training row."
+    assert any(text.startswith("Declared value: 123,456 is above the largest") for text in answer["warnings"])
+    assert not any("zzzz" in text for text in predict(client, "toy", known)["warnings"])
+    logged = client.get(f"/v1/predictions/{answer['prediction_id']}").json()["output"]
+    assert logged["warnings"] == answer["warnings"]
+    assert [each["warnings"] for each in predict_batch(client, "toy", [row, row])] == [answer["warnings"]] * 2
+    page = client.get(f"/toy/predictions/{answer['prediction_id']}", headers={"accept": "text/html"}).text
+    assert "zzzz&#39; is in no training row." in page
 
 
 @pytest.mark.parametrize(
