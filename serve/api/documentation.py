@@ -9,7 +9,7 @@ from typing import Any
 from litestar import MediaType, Request, get
 from litestar.static_files import create_static_files_router
 
-from stages.projects._base import Project, columns_of
+from stages.projects._base import FIRST_DAY, LAST_DAY, Project, columns_of
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -32,17 +32,22 @@ THRESHOLD = {
     "description": "Decide at this probability instead of the tuned threshold.",
     "schema": {"type": "number", "minimum": 0, "maximum": 1},
 }
+DAY = r"^((19|20|21)\d\d|2200)-\d\d-\d\d$"  # what JSON Schema can say of the range of dates
 SCRIPT = 'SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});\n'
 
 
 def row_schema(project: Project) -> dict[str, Any]:
-    """JSON Schema of the project's row with units in the descriptions and a filled-in example."""
+    """JSON Schema of the project's row with units and the range of dates in the descriptions and a filled-in example."""
     schema = project.row.model_json_schema()
     columns = {column.name: column for column in columns_of(project.row)}
     for name, field in schema["properties"].items():
-        unit = columns[name].unit
-        if unit:
-            field["description"] = " ".join(filter(None, [field.get("description"), f"Unit: {unit}."]))
+        column = columns[name]
+        notes = [f"Unit: {column.unit}."] if column.unit else []
+        if column.kind == "date":
+            notes.append(f"Between {FIRST_DAY} and {LAST_DAY}.")
+            field["pattern"] = DAY
+        if notes:
+            field["description"] = " ".join(filter(None, [field.get("description"), *notes]))
     schema["example"] = project.example_row
     return schema
 

@@ -67,7 +67,7 @@ def read_feedback(body: bytes, project: Project) -> Feedback:
     except msgspec.ValidationError as error:
         raise wrong_fields([first_error(error)]) from None
     except MALFORMED as error:
-        raise malformed(error) from None
+        raise malformed(error, body) from None
     if project.task == "classification" and given.outcome not in (0, 1):
         raise wrong_fields([FieldError("outcome", "Input should be 0 or 1")])
     return given

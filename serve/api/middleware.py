@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
 from collections.abc import Awaitable
+from contextlib import suppress
 from itertools import count
 from typing import Any
+from urllib.parse import parse_qs
 
 from litestar import Request
+from litestar.constants import RESERVED_KWARGS
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,10 +21,14 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from serve.api.problems import BUSY, ProblemError
 from serve.api.protection import RateLimiter, caller, require_key, security_headers
 from serve.api.telemetry import request_id
+from serve.models.errors import FieldError
+from serve.models.rows import LISTED
 from serve.service import Service
 
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}")
 STARTED, NUMBERS = secrets.token_hex(6), count(1)  # an id of random bytes each would take ten times as long
+UNREAD = (413, 415)  # statuses of a body that is refused before it was read
+DRAIN_SECONDS, DRAIN_LIMITS = 5.0, 4  # how long, and how many times `max_body`, is read of such a body
 HEADERS = security_headers(
     b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     b"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -28,7 +36,7 @@ HEADERS = security_headers(
 
 
 class RequestMiddleware(ASGIMiddleware):
-    """Gives a request its id, refuses one too many or without a key, and counts and times it."""
+    """Gives a request its id, refuses one too many, without a key or with an unknown query, and counts and times it."""
 
     scopes = (ScopeType.HTTP,)
 
@@ -44,20 +52,32 @@ class RequestMiddleware(ASGIMiddleware):
         request_id.set(identifier)
         opt = scope["route_handler"].opt
         headers = opt.get("headers", HEADERS)
-        status = 500
+        status, unread = 500, True
+
+        async def read() -> Any:
+            nonlocal unread
+            message: Any = await receive()
+            unread = message.get("more_body", False)
+            return message
 
         def watch(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *headers, (b"x-request-id", identifier.encode())]
+                closing = [(b"connection", b"close")] if status in UNREAD else []
+                message["headers"] = [*message["headers"], *headers, *closing, (b"x-request-id", identifier.encode())]
+            elif status in UNREAD and unread:
+                return send_and_drain(message, receive, send, DRAIN_LIMITS * self.service.settings.max_body)
             return send(message)
 
         self.working += 1
         try:
-            if scope["path"].startswith("/v1") or opt.get("page"):
+            api = scope["path"].startswith("/v1")
+            if api or opt.get("page"):
                 self.check(scope, needs_key=not opt.get("open"))
-            await next_app(scope, receive, watch)
+            if api and scope["query_string"]:
+                check_query(scope)
+            await next_app(scope, read, watch)
         except ProblemError as error:
             status = error.status
             raise
@@ -76,6 +96,40 @@ class RequestMiddleware(ASGIMiddleware):
             self.limiter.check(caller(request, settings))
             if needs_key:
                 require_key(request, settings)
+
+
+def check_query(scope: Scope) -> None:
+    """ProblemError 422 for a query parameter that the route does not know, that is given twice, or that has no value."""
+    handler = scope["route_handler"]
+    declared = handler.parsed_fn_signature.parameters.keys() - RESERVED_KWARGS - scope["path_params"].keys()
+    known = handler.opt.get("query", declared)
+    errors = []
+    for name, values in parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).items():
+        if name not in known:
+            errors.append(
+                FieldError(name, f"Unknown query parameter: this route takes {', '.join(sorted(known)) or 'none'}")
+            )
+        elif len(values) > 1:
+            errors.append(FieldError(name, "Query parameter given more than once: give it once"))
+        elif not values[0]:
+            errors.append(FieldError(name, "Query parameter without a value: give one, or leave it out"))
+    if errors:
+        raise ProblemError(422, f"{errors[0].field}: {errors[0].message}.", errors[:LISTED])
+
+
+async def send_and_drain(message: Message, receive: Receive, send: Send, size: int) -> None:
+    """Send the end of a response, then read up to `size` bytes of what the client still sends: a connection that is closed
+    on unread data is reset, and the client loses the response.
+    """
+    await send({**message, "more_body": True})  # type: ignore[arg-type]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            more = True
+            while more and size > 0:
+                part: Any = await receive()
+                size -= len(part.get("body", b""))
+                more = part.get("more_body", False)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def identify(scope: Scope) -> str:

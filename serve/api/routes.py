@@ -67,19 +67,31 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
     """OpenAPI's description of the errors that a route can answer with."""
     return {
         status: ResponseSpec(Problem, description="Problem details", media_type=MEDIA_TYPE, generate_examples=False)
-        for status in sorted({*statuses, 401, 429, 503})
+        for status in sorted({*statuses, 401, 422, 429, 503})
     }
 
 
-BODY_PROBLEMS = problems(400, 413, 415, 422)
+BODY_PROBLEMS = problems(400, 413, 415)
 
 
 async def read_body(request: Call) -> bytes:
-    """The body of a JSON request; ProblemError 415 for another content type, 413 for a body that is too large."""
-    given = next((value for name, value in request.scope["headers"] if name == b"content-type"), b"application/json")
+    """The body of a JSON request; ProblemError 415 for another content type or a compressed body, 413 for one too large."""
+    headers = dict(request.scope["headers"])
+    given = headers.get(b"content-type", b"application/json")
     if given != b"application/json" and given.partition(b";")[0].strip().lower() != b"application/json":
         raise ProblemError(415, "The body must be JSON, with the header `Content-Type: application/json`.")
+    encoding = headers.get(b"content-encoding", b"identity")
+    if encoding.strip().lower() != b"identity":
+        raise ProblemError(
+            415,
+            f"Compressed bodies are not taken, and this one has `Content-Encoding: {encoding.decode('latin-1')}`: "
+            "send it uncompressed.",
+            headers={"Accept-Encoding": "identity"},
+        )
     limit = request.app.state.settings.max_body
+    too_large = ProblemError(413, f"The body is larger than the limit of {limit} bytes: send fewer rows in a request.")
+    if int(headers.get(b"content-length", 0)) > limit:
+        raise too_large
     parts, size = [], 0
     while True:
         message = await request.receive()
@@ -88,7 +100,7 @@ async def read_body(request: Call) -> bytes:
         parts.append(message["body"])
         size += len(message["body"])
         if size > limit:
-            raise ProblemError(413, f"The body is larger than {limit} bytes.")
+            raise too_large
         if not message.get("more_body"):
             return b"".join(parts)
 
@@ -146,9 +158,14 @@ def project_router(project: Project, service: Service) -> Router:
     name = project.name
     answer: Any = Classified if project.task == "classification" else Valued
     answers = msgspec.defstruct(f"{answer.__name__}Batch", [("predictions", list[answer])])
+    by_hand = {"query": ["threshold"] if project.task == "classification" else []}  # see `read_threshold`
 
     @post(
-        "/predict", status_code=200, responses=answered(answer) | BODY_PROBLEMS, summary=f"{project.title}: predict one row"
+        "/predict",
+        status_code=200,
+        opt=by_hand,
+        responses=answered(answer) | BODY_PROBLEMS,
+        summary=f"{project.title}: predict one row",
     )
     async def predict(request: Call) -> ASGIApp:
         body, threshold = await read_body(request), read_threshold(request)
@@ -157,6 +174,7 @@ def project_router(project: Project, service: Service) -> Router:
     @post(
         "/predict/batch",
         status_code=200,
+        opt=by_hand,
         responses=answered(answers) | BODY_PROBLEMS,
         summary=f"{project.title}: predict many rows",
     )
@@ -195,7 +213,7 @@ def project_router(project: Project, service: Service) -> Router:
             raise ProblemError(404, f"{name} has no model card: run `dvc repro explain@{name}`.")
         return text
 
-    @get("/history", responses=problems(422), summary="Decisions about the models with their reasons, newest first")
+    @get("/history", responses=problems(), summary="Decisions about the models with their reasons, newest first")
     async def history(limit: Limit = 50) -> History:
         return service.history(name, limit)
 
@@ -203,7 +221,7 @@ def project_router(project: Project, service: Service) -> Router:
     async def drift() -> Drift:
         return await service.drift(name)
 
-    @get("/predictions", responses=problems(422), summary="Logged predictions with their outcomes, newest first")
+    @get("/predictions", responses=problems(), summary="Logged predictions with their outcomes, newest first")
     async def predictions(limit: Limit = 50, after: After = None) -> Page:
         return logged_page(await service.page(name, limit, after), limit)
 

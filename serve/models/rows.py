@@ -13,14 +13,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 from msgspec.structs import astuple
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, create_model, field_validator
+from pydantic_core import PydanticCustomError
 
 from serve.models.errors import FieldError, MalformedError, wrong_fields
-from stages.projects._base import Column, Columns, Project
+from stages.projects._base import FIRST_DAY, LAST_DAY, OUTSIDE_DAYS, Column, Columns, Project
 
 Row = Any  # an instance of the struct that `RowCodec` makes
 MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 LISTED, UNKNOWN = 100, 20  # wrong fields that are named at most, and unknown ones of a row that are checked
+BYTE, NO_NUMBER = re.compile(r"\(byte (\d+)\)"), re.compile(rb"NaN|Infinity")
 PLACE = re.compile(r"(.*) - at `\$(?:\.rows\[(\d+)\])?\.?(.*)`")
 
 
@@ -84,8 +86,10 @@ class RowCodec:
 
     @cached_property
     def _validators(self) -> tuple[TypeAdapter[Any], TypeAdapter[Any]]:
-        rows = Annotated[list[self.project.row], Field(min_length=1, max_length=self.max_batch)]  # type: ignore[name-defined]
-        return TypeAdapter(self.project.row), TypeAdapter(rows)
+        checks: Any = {"days": field_validator(*days_of(self.project))(checked_day)} if days_of(self.project) else {}
+        row = create_model("row", __base__=self.project.row, __validators__=checks)
+        rows = Annotated[list[row], Field(min_length=1, max_length=self.max_batch)]  # type: ignore[valid-type]
+        return TypeAdapter(row), TypeAdapter(rows)
 
     @cached_property
     def _integers(self) -> set[str]:
@@ -130,13 +134,18 @@ def decode_any(body: bytes, error: Exception) -> Any:
     except msgspec.ValidationError:  # a number that no float can hold
         raise wrong_fields([first_error(error)]) from None
     except MALFORMED as fault:
-        raise malformed(fault) from None
+        raise malformed(fault, body) from None
 
 
-def malformed(error: Exception) -> MalformedError:
+def malformed(error: Exception, body: bytes) -> MalformedError:
     """The error of a body that cannot be read as JSON."""
     if isinstance(error, RecursionError):
         return MalformedError("The body is nested too deeply; a row is one flat object.")
+    place = BYTE.search(str(error))
+    if place and (word := NO_NUMBER.match(body, int(place[1]))):
+        return MalformedError(
+            f"The body is no JSON: {word[0].decode()} at byte {place[1]} is no JSON number; send null for a missing value."
+        )
     return MalformedError(f"The body is no JSON: {str(error).removeprefix('JSON is malformed: ')}.")
 
 
@@ -149,12 +158,33 @@ def first_error(error: Exception) -> FieldError:
 
 
 def row_struct(project: Project) -> type[msgspec.Struct]:
-    """A msgspec struct with the fields, bounds and choices of the project's row; unknown fields are refused."""
+    """A msgspec struct with the fields, bounds and choices of the project's row; unknown fields are refused, and so are
+    dates that no row can have.
+    """
     fields = []
     for column in project.columns:
         annotation = _annotation(column)
         fields.append((column.name, annotation) if column.required else (column.name, annotation | None, None))
-    return msgspec.defstruct(f"{project.name}_row", fields, forbid_unknown_fields=True, kw_only=True)
+    names = days_of(project)
+
+    def check_days(row: Row) -> None:
+        for name in names:
+            checked_day(getattr(row, name))
+
+    checks = {"__post_init__": check_days} if names else {}
+    return msgspec.defstruct(f"{project.name}_row", fields, namespace=checks, forbid_unknown_fields=True, kw_only=True)
+
+
+def days_of(project: Project) -> list[str]:
+    """The names of the date columns."""
+    return [column.name for column in project.columns if column.kind == "date"]
+
+
+def checked_day(day: date | None) -> date | None:
+    """The day; an error, which msgspec and pydantic both report as one of the row, for one that no row can have."""
+    if day is not None and not FIRST_DAY <= day <= LAST_DAY:
+        raise PydanticCustomError("day", f"Input {OUTSIDE_DAYS}")
+    return day
 
 
 def batch_struct(row: type[msgspec.Struct], max_batch: int) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stages.projects._base import Column, Columns
+from stages.projects._base import FIRST_DAY, LAST_DAY, OUTSIDE_DAYS, Column, Columns
 
 WHOLE_NUMBER = r"^(-?\d+)\.0+$"
 
@@ -70,6 +70,8 @@ def _rules(column: Column, array: np.ndarray, unreadable: np.ndarray) -> list[tu
         rules.append((f"is none of {listed}", ~missing & ~np.isin(array, list(column.choices))))
     elif column.integer:
         rules.append(("is no whole number", ~missing & (np.mod(array, 1) != 0)))
+    if column.kind == "date":
+        rules.append((OUTSIDE_DAYS, (array < np.datetime64(FIRST_DAY)) | (array > np.datetime64(LAST_DAY))))
     for bound, outside, words in (
         (column.ge, np.less, "is below"),
         (column.gt, np.less_equal, "is not above"),

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # dates (datetime64[D]). Features are computed from this form, so the same code serves training and single requests.
 Columns = dict[str, np.ndarray]
 
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2200, 12, 31)  # a date beyond them is a mistake or stands for "none"
+OUTSIDE_DAYS = f"is not between {FIRST_DAY} and {LAST_DAY}"
+
 MISSING = "(missing)"  # the category of a missing text
 
 

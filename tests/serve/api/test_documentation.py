@@ -14,7 +14,7 @@ import schemathesis
 from openapi_spec_validator import validate
 from schemathesis.core.result import Ok
 
-from stages.projects._base import Project, project_names
+from stages.projects._base import FIRST_DAY, LAST_DAY, Project, project_names
 from tests.serve.conftest import Client
 from tests.serve.process import Server
 
@@ -69,6 +69,11 @@ def test_fields_show_units_ranges_and_categories(document: dict[str, Any], proje
         assert field["title"] == column.title
         assert field["examples"]
         assert column.unit in field.get("description", "")
+        if column.kind == "date":
+            assert "Between 1900-01-01 and 2200-12-31." in field["description"]
+            for year in (FIRST_DAY.year - 1, FIRST_DAY.year, 1999, 2000, 2199, LAST_DAY.year, LAST_DAY.year + 1, 9999):
+                listed = FIRST_DAY.year <= year <= LAST_DAY.year
+                assert bool(re.search(field["pattern"], f"{year}-12-31")) is listed
         if column.choices:
             assert kinds["enum"] == list(column.choices)
         for bound, keyword in (
@@ -108,6 +113,12 @@ def test_errors_are_documented_as_problem_details(document: dict[str, Any], proj
         responses = document["paths"][f"/v1/{project.name}/{path}"]["post"]["responses"]
         for status in ("400", "401", "413", "415", "422", "429", "503"):
             assert list(responses[status]["content"]) == ["application/problem+json"]
+
+
+def test_every_route_under_v1_documents_that_it_refuses_unknown_query_parameters(document: dict[str, Any]) -> None:
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert ("422" in operation["responses"]) is path.startswith("/v1"), path
 
 
 def test_the_page_and_all_it_loads_come_from_this_host(client: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -171,6 +172,17 @@ def test_a_body_that_is_no_row_is_refused(client: Client, path: str, content: by
     check_problem(post(client, f"/v1/toy_plain/{path}", content), 400, 422)
 
 
+@pytest.mark.parametrize("path", ["predict", "predict/batch", "explain", "feedback"])
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_a_word_for_a_number_that_json_lacks_is_named_with_its_place(client: Client, path: str, word: str) -> None:
+    content = f'{{"outcome": {word}}}'.encode()
+    name = word.removeprefix("-")
+    assert check_problem(post(client, f"/v1/toy_plain/{path}", content), 400)["detail"] == (
+        f"The body is no JSON: {name} at byte {content.index(name.encode())} is no JSON number; "
+        "send null for a missing value."
+    )
+
+
 @pytest.mark.parametrize("path", ["predict", "explain", "feedback"])
 def test_text_that_is_no_utf8_is_refused(client: Client, path: str) -> None:
     content = json.dumps({**example("toy_price"), "builder": "@"}).encode()
@@ -208,6 +220,31 @@ def test_json_is_taken_however_its_type_is_spelt(client: Client, content_type: s
         "/v1/toy_plain/predict", content=json.dumps(example("toy_plain")), headers={"Content-Type": content_type}
     )
     assert response.status_code == 200
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "deflate, gzip"])
+@pytest.mark.parametrize("path", ["predict", "predict/batch", "explain", "feedback"])
+def test_a_compressed_body_is_refused(client: Client, path: str, encoding: str) -> None:
+    content = gzip.compress(json.dumps(example("toy_plain")).encode())
+    response = client.post(f"/v1/toy_plain/{path}", content=content, headers={**JSON, "Content-Encoding": encoding})
+    detail = check_problem(response, 415)["detail"]
+    assert f"`Content-Encoding: {encoding}`" in detail
+    assert "send it uncompressed" in detail
+    assert response.headers["accept-encoding"] == "identity"
+
+
+def test_a_body_that_says_it_is_not_compressed_is_taken(client: Client) -> None:
+    headers = {"Content-Encoding": "identity"}
+    assert client.post("/v1/toy_plain/predict", json=example("toy_plain"), headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "1899-12-31", "2201-01-01", "9999-12-31"])
+def test_a_date_that_no_row_can_have_is_refused_by_name(client: Client, day: str) -> None:
+    content = json.dumps({**example("toy_price"), "posted": day})
+    for path, response in send(client, "toy_price", content):
+        (error,) = check_problem(response, 422)["errors"]
+        assert (error["field"], error.get("row")) == ("posted", 1 if path == "predict/batch" else None)
+        assert error["message"] == "Input is not between 1900-01-01 and 2200-12-31"
 
 
 @pytest.mark.parametrize(

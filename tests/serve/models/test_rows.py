@@ -192,6 +192,18 @@ def test_a_field_that_only_the_fast_reader_refuses_is_named_with_its_row() -> No
     assert [(error.row, error.field) for error in problem.errors] == [(1, "posted")]
 
 
+@pytest.mark.parametrize(
+    ("day", "taken"), [("1900-01-01", True), ("2200-12-31", True), ("1899-12-31", False), ("2201-01-01", False)]
+)
+def test_days_are_taken_to_the_first_and_the_last_of_their_range(day: str, taken: bool) -> None:
+    assert accepts(codec("toy_price"), body("toy_price", posted=day)) is taken
+
+
+def test_a_day_out_of_range_is_listed_with_the_other_wrong_fields() -> None:
+    problem = problem_of("toy_price", body("toy_price", posted="0001-01-01", cabins=-1))
+    assert {error.field for error in problem.errors} == {"posted", "cabins"}
+
+
 def test_a_missing_day_of_valuation_becomes_today_and_a_given_one_stays() -> None:
     reader = codec("toy_price")
     given = reader.read_row(body("toy_price", posted="2018-06-01"))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-from datetime import date
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from stages.core.schema import coerce, is_missing, to_frame, violations
-from stages.projects._base import Column, Project, columns_of
+from stages.projects._base import FIRST_DAY, LAST_DAY, Column, Project, columns_of
 from tests.samples import raw_rows
 
 NUMBER = Column("x", "number", integer=False, required=True)
@@ -25,8 +24,8 @@ def values_of(column: Column) -> st.SearchStrategy[Any]:
     if column.choices:
         strangers = [7, -1] if column.kind == "number" else ["", "Atlantis"]
         return st.sampled_from([*column.choices, *strangers, None])
-    if column.kind == "date":
-        return st.one_of(st.dates(date(1700, 1, 1)).map(str), st.sampled_from(["yesterday", "2019-13-01", "", None]))
+    if column.kind == "date":  # those out of range are tested apart
+        return st.one_of(st.dates(FIRST_DAY, LAST_DAY).map(str), st.sampled_from(["yesterday", "2019-13-01", "", None]))
     if column.kind == "text":
         return st.one_of(st.text("aé -", max_size=(column.max_length or 10) + 2), st.none())
     bounds = [bound for bound in (column.ge, column.gt, column.le, column.lt) if bound is not None]
@@ -95,6 +94,16 @@ def test_dates_are_read_in_iso_and_in_month_first_form() -> None:
     values, unreadable = coerce(pd.DataFrame({"day": ["2019-03-14", "3/14/2019", "12/1/2018", "14/3/2019", None]}), (DAY,))
     assert values["day"].astype(str).tolist() == ["2019-03-14", "2019-03-14", "2018-12-01", "NaT", "NaT"]
     assert unreadable["day"].tolist() == [False, False, False, True, False]
+
+
+def test_dates_that_no_row_can_have_break_the_schema() -> None:
+    days = ["0001-01-01", "1899-12-31", "1900-01-01", None, "2200-12-31", "2201-01-01", "12/31/9999", "yesterday"]
+    assert {
+        reason: mask.tolist() for reason, mask in violations(*coerce(pd.DataFrame({"day": days}), (DAY,)), (DAY,)).items()
+    } == {
+        "day: is no date": [False] * 7 + [True],
+        "day: is not between 1900-01-01 and 2200-12-31": [True, True, False, False, False, True, True, False],
+    }
 
 
 def test_dates_that_are_dates_already_keep_their_day() -> None:
