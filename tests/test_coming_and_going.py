@@ -75,22 +75,31 @@ def list_projects(tree: Path, changed: Callable[[list[str]], list[str]]) -> None
         path.write_text(lists.sub(lambda found: f"[{', '.join(changed(found[1].split(', ')))}]", path.read_text()))
 
 
-def run_tests(tree: Path, *more: str) -> None:
-    """The quick tests pass there."""
+def run_tests(tree: Path, *arguments: str) -> None:
+    """These tests pass there."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("COV", "PYTEST"))}
-    command = [sys.executable, "-m", "pytest", "-n", "2", "-q", "-m", QUICK, *more]
+    command = [sys.executable, "-m", "pytest", "-q", *arguments]
     done = subprocess.run(command, cwd=tree, env=environment | {"PYTHONPATH": str(tree)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5_000:] + done.stderr[-2_000:]
+
+
+def run_quick_tests(tree: Path) -> None:
+    """All tests can be collected there, and the quick ones of the modules that see the real projects pass: the others see
+    the toys alone, whatever is in stages/projects.
+    """
+    run_tests(tree, "-n", "0", "--collect-only")
+    modules = [path for path in (tree / "tests").rglob("test_*.py") if "REAL_PROJECTS = True" in path.read_text()]
+    run_tests(tree, "-n", "2", "-m", QUICK, *(str(path.relative_to(tree)) for path in modules))
 
 
 @pytest.mark.parametrize("names", [project_names()[:1], project_names()[1:]], ids="-".join)
 def test_projects_go(tree: Path, names: list[str]) -> None:
     for name in names:
         remove(tree, name)
-    run_tests(tree)
+    run_quick_tests(tree)
 
 
 def test_a_project_comes(tree: Path) -> None:
     add(tree, "parcels")
-    run_tests(tree)
-    run_tests(tree, "tests/stages/projects", "-m", "not long", "-k", "parcels")  # it is trained and served
+    run_quick_tests(tree)
+    run_tests(tree, "-n", "2", "-m", "not long", "-k", "parcels", "tests/stages/projects")  # it is trained and served

@@ -85,7 +85,7 @@ def test_main_leaves_a_report_and_a_line_in_the_ledger_and_ends_with_the_verdict
     written = read_report("moved")
     last = entries[1]
     assert (last["event"], last["by"]) == ("drift", "tess")
-    assert last["batch"] == {key: written["batch"][key] for key in ("address", "sha256", "rows")}
+    assert last["batch"] == {key: written["batch"][key] for key in ("address", "sha256", "rows", "outcomes")}
     assert last["batch"]["rows"] == 400
     assert (last["reason"], last["evidence"]) == (written["reason"], written["evidence"])
     assert last["hash"] == written["model"]["hash"] == load_live("toy").hash

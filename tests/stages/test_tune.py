@@ -249,7 +249,7 @@ def test_better_trials_become_experiments_and_the_workspace_stays_as_it_was(clon
     assert train["hist_gradient_boosting"] == {**start, **values}
     digest = outputs(run(clone, "git", "show", f"{revision}:dvc.lock").encode())["reports/toy/leaderboard.json"]
     board = json.loads((clone / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]).read_text())
-    means = {row["candidate"]: row["metrics"]["roc_auc"]["mean"] for row in board}
+    means = {row["candidate"]: row["metrics"]["roc_auc"]["mean"] for row in board["candidates"]}
     assert means["hist_gradient_boosting"] == pytest.approx(score, rel=1e-12)
     run(clone, "git", "checkout", "params.yaml")
     (clone / "reports" / "toy" / "tune.db").unlink()

@@ -94,9 +94,7 @@ def test_the_server_starts_with_no_more_of_the_repository_than_the_image_holds(t
         place = tmp_path / target / Path(source).name if target.endswith("/") else tmp_path / target
         place.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, place)
-    code = (
-        "import serve.app, serve.models.fallback, serve.log.__main__, stages; print(stages.__file__); serve.app.create_app()"
-    )
+    code = "import serve.app, serve.log.__main__, stages; print(stages.__file__); serve.app.create_app()"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH" and not key.startswith("COV")}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
