@@ -110,7 +110,7 @@ def left_out_faults(live: Live, known: pd.DataFrame, labelled: pd.DataFrame, set
     target = live.project.target
     words = f"training would leave out {share:.0%} of the rows with an outcome, against {usual:.1%} of the rows it was given"
     if live.project.task == "regression":
-        medians = (f"{side[target].median():,.4g}" for side in (known, live.reference))
+        medians = (f"{side[target].median():,.6g}" for side in (known, live.reference))
         words += "; the median of `{}` is {} against {} in training".format(target, *medians)
     return [Fault(target, "left out", words, {"rows": dropped, "share": share, "usual": usual})]
 
