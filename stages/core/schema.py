@@ -90,8 +90,18 @@ def _rules(column: Column, array: np.ndarray, unreadable: np.ndarray) -> list[tu
 
 
 def _numbers(raw: pd.Series, column: Column) -> np.ndarray:
+    if raw.dtype in ("object", "str"):  # pandas reads the last digits of some texts otherwise than Python and the server
+        raw = raw.map({value: _number(value) for value in raw.dropna().unique()})
     numbers = pd.to_numeric(raw, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def _number(value: object) -> float:
+    """A value as a number, NaN where it is none."""
+    try:
+        return np.nan if "_" in str(value) else float(str(value))
+    except ValueError:
+        return np.nan
 
 
 def _texts(raw: pd.Series, column: Column) -> np.ndarray:

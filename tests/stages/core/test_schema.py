@@ -111,6 +111,14 @@ def test_dates_that_are_dates_already_keep_their_day() -> None:
     assert values["day"].astype(str).tolist() == ["2019-03-14", "NaT"]
 
 
+@given(number=st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_in_text_is_the_one_that_python_reads_to_the_last_digit(number: float) -> None:
+    frame = pd.DataFrame({"x": [repr(number), f" {number!r} ", "1_000"]})
+    values, unreadable = coerce(frame, (NUMBER,))
+    assert values["x"][:2].tolist() == [number, number]
+    assert unreadable["x"].tolist() == [False, False, True]
+
+
 def test_text_and_infinity_in_a_number_column_are_unreadable_and_gaps_are_not() -> None:
     values, unreadable = coerce(pd.DataFrame({"x": ["1.5", "many", np.inf, "-inf", None, np.nan, ""]}), (NUMBER,))
     np.testing.assert_array_equal(values["x"], [1.5] + [np.nan] * 6)
