@@ -25,6 +25,7 @@ from tests.samples import ROOT
 PROJECTS = ("boston", "bankchurn")
 PAIRS = {"train and evaluate": 3, "one row": 9}
 ONE_ROW = """
+import stages  # before NumPy
 import statistics, sys, time
 import numpy as np, pandas as pd
 from stages.projects._base import load_project
