@@ -31,8 +31,8 @@ class LoadError(Exception):
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model. It never changes, so a request that began with it ends with it. `probe` is the known row with its
-    score, `faults` say which of the model's reports cannot be shown.
+    """A loaded model. It never changes, so a request that began with it ends with it. `plan` says how a row is
+    encoded, `probe` is the known row with its score, `faults` say which of the model's reports cannot be shown.
     """
 
     project: Project
@@ -41,6 +41,7 @@ class Model:
     explainer: Explainer
     manifest: dict[str, Any]
     population: Population
+    plan: list[dict[str, Any]]
     probe: dict[str, Any]
     evaluation: dict[str, Any]
     card: str
@@ -100,6 +101,7 @@ def read_model(project: Project, folder: Path, settings: Settings) -> Model:
         explainer=explainer,
         manifest=manifest,
         population=population,
+        plan=plan["plan"],
         probe=plan["probe"],
         evaluation=evaluation,
         card=card,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from serve.models.loader import Model
@@ -14,11 +12,11 @@ VARIANTS = 12  # values of a field that are compared at most
 INPUTS = {"number": "number", "text": "text", "date": "date"}
 
 
-def form_fields(model: Model, plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def form_fields(model: Model) -> list[dict[str, Any]]:
     """The fields of the row, in its order: type, unit, limits, choices, the categories that the model knows for a text, and
     the values that are worth comparing.
     """
-    known = {entry["feature"]: entry["categories"] for entry in plan if "categories" in entry}
+    known = {entry["feature"]: entry["categories"] for entry in model.plan if "categories" in entry}
     found = []
     for column in model.project.columns:
         usual = model.population["columns"].get(column.name, {"shares": []})
@@ -72,12 +70,6 @@ def suggestions(column: Column, categories: list[str], frequent: list[str]) -> l
 def fits(value: float, column: Column) -> bool:
     """Whether a number can be that of a row."""
     return not column.integer or float(value).is_integer()
-
-
-def read_plan(path: Path) -> list[dict[str, Any]]:
-    """The encoder plan of an exported model, nothing for another."""
-    plan: list[dict[str, Any]] = json.loads(path.read_bytes()).get("plan", [])
-    return plan
 
 
 def ranges(rows: list[dict[str, Any]], fields: list[dict[str, Any]]) -> dict[str, list[float]]:

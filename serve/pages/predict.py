@@ -14,7 +14,7 @@ from serve.api.problems import ProblemError
 from serve.api.routes import read_body
 from serve.models.answers import RISK_LEVELS, Classified, Valued
 from serve.models.loader import Model
-from serve.pages.form import form_fields, ranges, read_plan
+from serve.pages.form import form_fields, ranges
 from serve.pages.site import Area, Site, Tab
 from stages.projects._base import Project
 
@@ -63,12 +63,11 @@ def script_data(
 def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
     """`/<project>/predict`, a made-up row to fill the form with, and answers that are not logged."""
     settings = site.service.settings
-    plan = settings.root / "models" / project.name / "plan.json"
 
     @get("/predict")
     async def predict() -> Template:
         samples = (await site.report(project, SYNTHETIC)).content
-        fields = await site.cached_per_model(project, "form", lambda model: form_fields(model, read_plan(plan)))
+        fields = await site.cached_per_model(project, "form", form_fields)
         data = script_data(site.model(project), fields, samples, settings.max_batch)
         return site.page(
             "predict.html", project, "predict", fields=fields, example=project.example_row, data=data, sampled=bool(samples)

@@ -166,7 +166,7 @@ def test_a_pickle_is_never_opened_whatever_the_files_beside_it_say(root: Path, t
     assert not marker.exists()
 
 
-def test_files_that_name_no_model_are_refused_unless_a_deployment_vouches_for_them(root: Path) -> None:
+def test_files_that_name_no_model_are_refused(root: Path) -> None:
     folder = root / "models" / "toy"
     for file in ("manifest.json", "plan.json", "population.json"):
         change(folder / file, model=None)

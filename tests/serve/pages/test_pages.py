@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -169,7 +170,7 @@ def test_known_categories_are_offered_unless_there_are_too_many(client: Client) 
     model = client.app.state.service.answerer("toy_price").model
     few = {"feature": "builder", "categories": ["(missing)", "lund lake", "lund river"]}
     many = {"feature": "builder", "categories": [f"boat {number}" for number in range(600)]}
-    offered = {name: form_fields(model, [plan])[0]["known"] for name, plan in (("few", few), ("many", many))}
+    offered = {name: form_fields(replace(model, plan=[plan]))[0]["known"] for name, plan in (("few", few), ("many", many))}
     assert offered["few"] == ["lund lake", "lund river"]
     assert offered["many"] == sorted(model.population["columns"]["builder"]["categories"])
 
@@ -259,6 +260,12 @@ def test_a_report_that_cannot_be_shown_is_named_where_it_would_be_and_nowhere_el
         )
     for path in ("/v1/projects", "/v1/toy"):
         assert client.get(path).status_code == 200
+
+
+def test_the_form_is_that_of_the_model_that_serves_whatever_was_written_since(serve: Serve, root: Path) -> None:
+    client = serve(root)
+    (root / "models" / "toy" / "plan.json").write_text("{")
+    assert page(client, "/toy/predict")
 
 
 def test_pages_are_found_from_any_folder(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
