@@ -24,7 +24,7 @@ def main(name: str) -> None:
     for number, address in enumerate(settings.sources):
         source = read_source(address, project, seed)
         check_header(source, columns)
-        good, bad, counts = sift(source.frame, columns)
+        good, bad, counts = sift(source.frame, columns, source.faults)
         accepted.append(good.assign(source=number))
         rejected.append(bad.assign(source=number, row=bad.index))
         sources.append(source_entry(source, columns, counts, bad, project.target))

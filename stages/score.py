@@ -1,7 +1,7 @@
-"""Reads raw rows as Parquet, writes what the server would give them as Parquet: the column `score`, and `warnings` about
-values that training had not met.
+"""Reads rows from a CSV or Parquet file, writes what the server would answer to each as Parquet: the column `score`,
+`warnings` about values that training had not met, and `refused`, the reason why a row has no score.
 
-python -m stages.score bankchurn rows.parquet scores.parquet
+python -m stages.score bankchurn rows.csv scores.parquet
 """
 
 from __future__ import annotations
@@ -10,28 +10,41 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from stages.core.cli import run
+from stages.core.cli import UserError, run
 from stages.core.files import Paths, read_json, write
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("rows", type=Path, help="Parquet file of raw rows")
+    parser.add_argument("rows", help="CSV or Parquet file of rows, at a path, s3:// or https:// address")
     parser.add_argument("scores", type=Path, help="Parquet file to write")
 
 
-def main(name: str, rows: Path, scores: Path) -> None:
+def main(name: str, rows: str, scores: Path) -> None:
     import pandas as pd
 
-    from stages.modeling.scoring import load_scorer, read_columns
+    from stages.core.schema import coerce
+    from stages.intake.sift import check_header, sift
+    from stages.intake.sources import load_file
+    from stages.modeling.scoring import load_scorer
     from stages.projects._base import load_project
     from stages.runtime.unseen import Unseen
 
     project, folder = load_project(name), Paths(name).model
-    columns = read_columns(pd.read_parquet(rows), project)
+    source = load_file(rows, project)
+    check_header(source, project.columns)
+    accepted, rejected, counts = sift(source.frame, project.columns, source.faults)
+    reasons = "".join(f"\n    {count} x {reason}" for reason, count in counts.items())
+    if accepted.empty:
+        raise UserError(f"{rows}: no row can be scored:{reasons}")
+    columns = coerce(accepted, project.columns)[0]
     unseen = Unseen(project.columns, read_json(folder / "population.json")).warnings(columns)
-    found = pd.DataFrame({"score": load_scorer(project, folder)(columns), "warnings": [" ".join(texts) for texts in unseen]})
+    scored = pd.DataFrame(
+        {"score": load_scorer(project, folder)(columns), "warnings": [" ".join(texts) for texts in unseen]}, accepted.index
+    )
+    found = scored.reindex(source.frame.index).fillna({"warnings": ""})
+    found["refused"] = rejected["reason"].reindex(found.index).fillna("")
     write(scores, partial(found.to_parquet, index=False))
-    print(f"{name}: {len(found)} rows scored")
+    print(f"{name}: {len(scored)} rows scored, {len(rejected)} refused{reasons}")
 
 
 if __name__ == "__main__":

@@ -1,27 +1,27 @@
-"""Rows of a project as JSON bodies: decoded by msgspec, which is fast, and explained by pydantic, which names every error.
-
-Both are made from the same pydantic row, so they cannot disagree about what a row is.
+"""Rows of a project as JSON bodies or texts. msgspec decodes bodies that are written as the log keeps rows; all else takes
+the slower way of `stages.runtime.values`, which reads what people write and names every wrong field, as training does.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import date
-from functools import cached_property
+from functools import lru_cache, partial
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 from msgspec.structs import astuple
-from pydantic import Field, TypeAdapter, ValidationError, create_model, field_validator
-from pydantic_core import PydanticCustomError
 
 from serve.models.errors import FieldError, MalformedError, wrong_fields
-from stages.projects._base import FIRST_DAY, LAST_DAY, OUTSIDE_DAYS, Column, Columns, Project
+from stages.projects._base import FIRST_DAY, LAST_DAY, Column, Columns, Project
+from stages.runtime.values import read_columns, reader, violations
 
 Row = Any  # an instance of the struct that `RowCodec` makes
 MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-LISTED, UNKNOWN = 100, 20  # wrong fields that are named at most, and unknown ones of a row that are checked
+LISTED, UNKNOWN, SHOWN = 100, 20, 60  # wrong fields named at most, unknown ones of a row, characters of a value
 BYTE, NO_NUMBER = re.compile(r"\(byte (\d+)\)"), re.compile(rb"NaN|Infinity")
 PLACE = re.compile(r"(.*) - at `\$(?:\.rows\[(\d+)\])?\.?(.*)`")
 
@@ -45,11 +45,11 @@ class RowCodec:
         try:
             return self._single.decode(body)
         except MALFORMED as error:
-            row = self._tidy(decode_any(body, error))
-            try:
-                return self._single.decode(msgspec.json.encode(row))
-            except msgspec.ValidationError as refusal:
-                raise wrong_fields(self._errors_of_row(row) or [first_error(refusal)]) from None
+            given = decode_any(body, error)
+            rows, errors = self._read_objects([given])
+            if errors:
+                raise wrong_fields([FieldError(found.field, found.message) for found in errors]) from None
+            return rows[0]
 
     def read_batch(self, body: bytes) -> list[Row]:
         """The rows in a body `{"rows": [...]}`; errors as of `read_row`, naming the row of each wrong field."""
@@ -57,15 +57,31 @@ class RowCodec:
             rows: list[Row] = self._batch.decode(body).rows
         except MALFORMED as error:
             given = decode_any(body, error)
-            listed = isinstance(given, dict) and isinstance(given.get("rows"), list)
-            if listed:
-                given["rows"] = [self._tidy(row) for row in given["rows"][: self.max_batch + 1]]
-            try:
-                rows = self._batch.decode(msgspec.json.encode(given)).rows
-            except msgspec.ValidationError as refusal:
-                errors = self._errors_of_rows(given["rows"]) if listed else []
-                raise wrong_fields(errors or [first_error(refusal)]) from None
+            if not isinstance(given, dict) or given.keys() != {"rows"} or not isinstance(given["rows"], list):
+                raise wrong_fields([first_error(error)]) from None
+            if not 1 <= len(given["rows"]) <= self.max_batch:
+                count = f"has {len(given['rows'])} rows; a request takes 1 to {self.max_batch}"
+                raise wrong_fields([FieldError("rows", count)]) from None
+            rows, errors = self._read_objects(given["rows"])
+            if errors:
+                raise wrong_fields(errors) from None
         return rows
+
+    def read_texts(self, raw: Mapping[str, Sequence[Any]], rows: int) -> tuple[list[Row | None], dict[str, np.ndarray]]:
+        """The rows in these columns of a table, None for one that breaks a rule, and a mask of the rows by broken rule (see
+        `stages.runtime.values.violations`).
+        """
+        columns = self.project.columns
+        values, unreadable = read_columns(raw, columns, rows)
+        broken = violations(values, unreadable, columns)
+        bad = np.any([*broken.values(), np.zeros(rows, dtype=bool)], axis=0).tolist()
+        lists = [_plain(values[column.name], column) for column in columns]
+        names = [column.name for column in columns]
+        made = zip(*lists, strict=True)
+        return [
+            None if wrong else self.struct(**dict(zip(names, row, strict=True)))
+            for wrong, row in zip(bad, made, strict=True)
+        ], broken
 
     def fill_date(self, rows: list[Row], today: date) -> None:
         """Set a missing valuation date to today, so that the log holds the date that was used."""
@@ -84,47 +100,45 @@ class RowCodec:
             columns[name] = np.array(values[place], dtype=dtype)  # None becomes NaT
         return columns
 
-    @cached_property
-    def _validators(self) -> tuple[TypeAdapter[Any], TypeAdapter[Any]]:
-        checks: Any = {"days": field_validator(*days_of(self.project))(checked_day)} if days_of(self.project) else {}
-        row = create_model("row", __base__=self.project.row, __validators__=checks)
-        rows = Annotated[list[row], Field(min_length=1, max_length=self.max_batch)]  # type: ignore[valid-type]
-        return TypeAdapter(row), TypeAdapter(rows)
+    def _read_objects(self, given: list[Any]) -> tuple[list[Row], list[FieldError]]:
+        """The rows that these values of JSON are, or the wrong fields: a few of them, as a body can have a million."""
+        objects = [row if isinstance(row, dict) else {} for row in given]
+        raw: dict[str, Any] = {column.name: [row.get(column.name) for row in objects] for column in self.project.columns}
+        rows, broken = self.read_texts(raw, len(objects))
+        reasons: dict[tuple[int, str], list[str]] = {}
+        for rule, mask in broken.items():
+            name, _, reason = rule.partition(": ")
+            for place in np.flatnonzero(mask)[:LISTED].tolist():
+                reasons.setdefault((place, name), []).append(reason)
+        errors = []
+        for (place, name), texts in reasons.items():
+            if isinstance(given[place], dict):
+                value = raw[name][place]
+                errors.append(FieldError(name, "; ".join(texts) + ("" if value is None else f": {shown(value)}"), row=place))
+        for place, row in enumerate(given):
+            if not isinstance(row, dict):
+                errors.append(FieldError("", f"is no object of fields: {shown(row)}", row=place))
+                continue
+            unknown = (name for name in row if name not in self.struct.__struct_fields__)
+            errors += [
+                FieldError(name[:SHOWN], "is no field of this project", row=place) for name in islice(unknown, UNKNOWN)
+            ]
+        return rows, sorted(errors, key=lambda error: error.row or 0)[:LISTED]
 
-    @cached_property
-    def _integers(self) -> set[str]:
-        return {column.name for column in self.project.columns if column.integer}
 
-    def _tidy(self, row: Any) -> Any:
-        """The row with whole numbers such as 2.0 as the integers that they are in JSON, and without most of its unknown
-        fields: naming a hundred thousand of them would hold up every other request.
-        """
-        if not isinstance(row, dict):
-            return row
-        unknown = [name for name in row if name not in self.struct.__struct_fields__]
-        dropped = set(unknown[UNKNOWN:])
-        return {
-            name: int(value) if name in self._integers and isinstance(value, float) and value.is_integer() else value
-            for name, value in row.items()
-            if name not in dropped
-        }
+def shown(value: Any) -> str:
+    """A value as JSON, cut if it is long."""
+    text = msgspec.json.encode(value).decode(errors="replace")
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
-    def _errors_of_row(self, row: Any) -> list[FieldError]:
-        return [FieldError(".".join(map(str, place)), text) for place, text in self._errors(row, batch=False)]
 
-    def _errors_of_rows(self, rows: list[Any]) -> list[FieldError]:
-        found = self._errors(rows, batch=True)
-        if found and not found[0][0]:
-            return [FieldError("rows", found[0][1])]
-        return [FieldError(".".join(map(str, place[1:])), text, row=place[0]) for place, text in found]
-
-    def _errors(self, given: Any, *, batch: bool) -> list[tuple[Any, str]]:
-        try:
-            self._validators[batch].validate_json(msgspec.json.encode(given), strict=True)
-        except ValidationError as error:
-            found = error.errors(include_url=False, include_input=False, include_context=False)
-            return [(item["loc"], item["msg"]) for item in found[:LISTED]]
-        return []
+def _plain(array: np.ndarray, column: Column) -> list[Any]:
+    """The values as the struct holds them."""
+    values = array.tolist()
+    if column.kind != "number":
+        return values
+    cast = int if column.integer else float
+    return [None if value != value else cast(value) for value in values]
 
 
 def decode_any(body: bytes, error: Exception) -> Any:
@@ -158,33 +172,36 @@ def first_error(error: Exception) -> FieldError:
 
 
 def row_struct(project: Project) -> type[msgspec.Struct]:
-    """A msgspec struct with the fields, bounds and choices of the project's row; unknown fields are refused, and so are
-    dates that no row can have.
+    """A msgspec struct with the fields, bounds and choices of the project's row. It refuses unknown fields, texts that are
+    not written as they are read, and dates that no row can have.
     """
     fields = []
     for column in project.columns:
         annotation = _annotation(column)
         fields.append((column.name, annotation) if column.required else (column.name, annotation | None, None))
-    names = days_of(project)
+    days = [column.name for column in project.columns if column.kind == "date"]
+    texts = [
+        (column.name, lru_cache(4_096)(partial(_is_read_so, column)))
+        for column in project.columns
+        if column.kind == "text" and not column.choices
+    ]
 
-    def check_days(row: Row) -> None:
-        for name in names:
-            checked_day(getattr(row, name))
+    def check(row: Row) -> None:
+        for name in days:
+            day = getattr(row, name)
+            if day is not None and not FIRST_DAY <= day <= LAST_DAY:
+                raise ValueError(name)
+        for name, is_read_so in texts:
+            text = getattr(row, name)
+            if text is not None and not is_read_so(text):
+                raise ValueError(name)
 
-    checks = {"__post_init__": check_days} if names else {}
+    checks = {"__post_init__": check} if days or texts else {}
     return msgspec.defstruct(f"{project.name}_row", fields, namespace=checks, forbid_unknown_fields=True, kw_only=True)
 
 
-def days_of(project: Project) -> list[str]:
-    """The names of the date columns."""
-    return [column.name for column in project.columns if column.kind == "date"]
-
-
-def checked_day(day: date | None) -> date | None:
-    """The day; an error, which msgspec and pydantic both report as one of the row, for one that no row can have."""
-    if day is not None and not FIRST_DAY <= day <= LAST_DAY:
-        raise PydanticCustomError("day", f"Input {OUTSIDE_DAYS}")
-    return day
+def _is_read_so(column: Column, text: str) -> bool:
+    return bool(reader(column, {text})(text) == text)
 
 
 def batch_struct(row: type[msgspec.Struct], max_batch: int) -> Any:
@@ -197,6 +214,6 @@ def _annotation(column: Column) -> Any:
     if column.choices:
         return Literal[column.choices]
     base: Any = {"number": int if column.integer else float, "text": str, "date": date}[column.kind]
-    bounds = {key: getattr(column, key) for key in ("ge", "gt", "le", "lt", "min_length", "max_length")}
+    bounds = {key: getattr(column, key) for key in ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern")}
     meta = {key: value for key, value in bounds.items() if value is not None}
     return Annotated[base, msgspec.Meta(**meta)] if meta else base

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from stages.core.objects import objects
-from stages.core.schema import coerce, is_missing
+from stages.core.schema import coerce
 from stages.explanation.profile import rounded
 from stages.explanation.samples import json_rows
 from stages.projects._base import Project, columns_of
 from stages.runtime.intervals import interval_bounds
+from stages.runtime.values import is_missing
 
 ADVERTS = 6_000  # drawn at random where there are more, as a browser has to hold them
 OFFERS = 300  # below the interval, and as many above

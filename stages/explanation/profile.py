@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.core.schema import coerce, is_missing
+from stages.core.schema import coerce
 from stages.projects._base import Project, columns_of
+from stages.runtime.values import is_missing
 
 BINS = 30
 TAIL = 0.01  # share at either end that a histogram leaves out, as a few odd values would squeeze the rest

@@ -19,9 +19,9 @@ import pandas as pd
 from scipy.special import ndtr, ndtri
 from sklearn.metrics import mutual_info_score
 
-from stages.core.schema import is_missing
 from stages.explanation.profile import FEW, PAIRS, rounded
 from stages.projects._base import Column, Columns
+from stages.runtime.values import is_missing
 
 SHARED = 5  # rows that must have a category, or a pair of categories, for it to be drawn
 TAIL = 0.01  # share of a number's values at either end, or `SHARED` if those are more, beyond which none is drawn

@@ -9,35 +9,42 @@ import pandas as pd
 
 from stages.core.cli import UserError
 from stages.core.objects import copies
-from stages.core.schema import coerce, to_frame, violations
+from stages.core.schema import coerce, to_frame
 from stages.intake.sources import Source
 from stages.projects._base import Column, Project
+from stages.runtime.values import violations
 
 
 def check_header(source: Source, columns: tuple[Column, ...]) -> None:
     """UserError for a source without rows or without a required column."""
     missing = [column.name for column in columns if column.required and column.name not in source.frame]
-    folded = {str(name).strip().casefold(): str(name) for name in source.frame}
-    if similar := [f"{name} (it has {folded[name.casefold()]!r})" for name in missing if name.casefold() in folded]:
-        raise UserError(
-            f"source {source.address!r}: names of columns differ in case or blanks from those expected: {', '.join(similar)}"
-        )
     if missing and len(source.frame.columns) == 1:
         raise UserError(
-            f"source {source.address!r}: has a single column {source.frame.columns[0]!r}; is the comma its delimiter?"
+            f"source {source.address!r}: has a single column {source.frame.columns[0]!r}; cells are separated by a comma, "
+            "a semicolon, a tab or a bar"
         )
     if missing:
-        raise UserError(f"source {source.address!r}: lacks the column {', '.join(missing)}")
+        raise UserError(
+            f"source {source.address!r}: lacks the column {', '.join(missing)}; it has {', '.join(map(str, source.frame))}"
+        )
     if source.frame.empty:
         raise UserError(f"source {source.address!r}: has a header but no rows")
 
 
-def sift(frame: pd.DataFrame, columns: tuple[Column, ...]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
+def sift(
+    frame: pd.DataFrame, columns: tuple[Column, ...], faults: dict[int, str] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
     """Split raw rows into those that satisfy every rule, cast, and those that break one, as they came with the `reason`; and
-    count the rows by reason. Both keep the index of `frame`.
+    count the rows by reason. Both keep the index of `frame`. `faults` are those of its source.
     """
     values, unreadable = coerce(frame, columns)
-    broken = violations(values, unreadable, columns)
+    fault = np.full(len(frame), "", dtype=object)
+    fault[[*(faults or {})]] = [*(faults or {}).values()]
+    apart = fault == ""
+    broken = {reason: fault == reason for reason in pd.unique(fault[~apart])}
+    for reason, mask in violations(values, unreadable, columns).items():
+        if (mask & apart).any():
+            broken[reason] = mask & apart
     reasons = np.full(len(frame), "", dtype=object)
     for reason, mask in broken.items():
         reasons[mask] += np.where(reasons[mask] == "", reason, "; " + reason)

@@ -1,10 +1,10 @@
-"""Reading what a source of data holds: a simulator, or a CSV or Parquet file somewhere."""
+"""Reading what a source of data holds: a simulator, or a file of text or Parquet somewhere."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from urllib.parse import parse_qsl, urlsplit
 
@@ -14,31 +14,45 @@ import pandas as pd
 from pyarrow import ArrowException
 
 from stages.core.cli import UserError
-from stages.projects._base import Project
+from stages.projects._base import Project, columns_of
+from stages.runtime.tables import match_names, read_table
 
 SCHEMES = ("", "file", "s3", "http", "https")
+TEXT = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 
 
 @dataclass(frozen=True)
 class Source:
-    """The rows of one source as it holds them, and where they came from. `digest` is the SHA-256 of the file's bytes;
-    a simulation has none, its rows follow from the address and the seed.
+    """The rows of one source as it holds them, under the names that the project gives its columns, and where they came from.
+    `digest` is the SHA-256 of the file's bytes; a simulation has none, its rows follow from the address and the seed.
+    `faults` says of a row, by its place, why its cells cannot be told apart.
     """
 
     address: str
     frame: pd.DataFrame
     simulated: bool
     digest: str | None = None
+    faults: dict[int, str] = field(default_factory=dict)
 
 
 def read_source(address: str, project: Project, seed: int) -> Source:
-    """Rows of `simulate[?rows=&shift=&seed=]`, or of a `.csv` or `.parquet` file at a path, `s3://` or `https://` address.
-    UserError says in one sentence what is wrong with it.
+    """Rows of `simulate[?rows=&shift=&seed=]`, or of a `.csv` file (see `runtime.tables`) or a `.parquet` file at a path,
+    `s3://` or `https://` address. UserError says in one sentence what is wrong with it.
     """
     if address.partition("?")[0] == "simulate":
         return Source(address, _simulate(address, project, seed), simulated=True)
+    return load_file(address, project)
+
+
+def load_file(address: str, project: Project) -> Source:
+    """Rows of a file, as `read_source` reads them."""
     content = fetch(address)
-    return Source(address, _parse(address, content), simulated=False, digest=hashlib.sha256(content).hexdigest())
+    try:
+        frame, faults = _parse(address, content)
+        frame = frame.rename(columns=match_names(map(str, frame), columns_of(project.record)))
+    except ValueError as error:
+        raise UserError(f"source {address!r}: {error}") from None
+    return Source(address, frame, simulated=False, digest=hashlib.sha256(content).hexdigest(), faults=faults)
 
 
 def _simulate(address: str, project: Project, seed: int) -> pd.DataFrame:
@@ -78,27 +92,16 @@ def fetch(address: str) -> bytes:
     return content
 
 
-def _parse(address: str, content: bytes) -> pd.DataFrame:
-    suffix = PurePosixPath(urlsplit(address).path).suffix.lower()
+def _parse(address: str, content: bytes) -> tuple[pd.DataFrame, dict[int, str]]:
+    """The rows in a file, and the faults of some; ValueError says what is wrong with it."""
+    name = PurePosixPath(urlsplit(address).path).name.lower()
+    if name.endswith(TEXT):
+        table = read_table(content)
+        frame = pd.DataFrame(table.rows, columns=table.names, dtype="str")
+        return frame.mask(frame == ""), table.faults
+    if not name.endswith(".parquet"):
+        raise ValueError(f"files end in .parquet or one of {', '.join(TEXT)}")
     try:
-        if suffix == ".csv":
-            return _parse_csv(address, content)
-        if suffix == ".parquet":
-            return pd.read_parquet(io.BytesIO(content))
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"source {address!r}: is no readable CSV file ({str(error).strip()})") from None
+        return pd.read_parquet(io.BytesIO(content)), {}
     except (ArrowException, OSError) as error:
-        raise UserError(
-            f"source {address!r}: is no readable Parquet file, perhaps cut short ({str(error).strip()})"
-        ) from None
-    raise UserError(f"source {address!r}: files end in .csv or .parquet")
-
-
-def _parse_csv(address: str, content: bytes) -> pd.DataFrame:
-    frame = pd.read_csv(io.BytesIO(content), dtype=str, encoding="utf-8-sig")
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first values of rows that are too long as their names
-        raise UserError(
-            f"source {address!r}: its rows have more values than the header has names: remove the comma at the end of the "
-            "rows, or add the name of a column"
-        )
-    return frame
+        raise ValueError(f"is no readable Parquet file, perhaps cut short ({str(error).strip()})") from None

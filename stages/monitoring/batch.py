@@ -19,6 +19,7 @@ from stages.core.objects import objects
 from stages.intake.sift import sift
 from stages.intake.sources import read_source
 from stages.projects._base import Column, Project, columns_of
+from stages.runtime.tables import match_names
 
 CHUNK = 50_000  # rows of a Parquet file in memory at once
 
@@ -46,10 +47,16 @@ class Batch:
 
 
 def gather(
-    address: str, chunks: Iterable[pd.DataFrame], project: Project, reference: pd.DataFrame, limit: int, seed: int
+    address: str,
+    chunks: Iterable[pd.DataFrame],
+    project: Project,
+    reference: pd.DataFrame,
+    limit: int,
+    seed: int,
+    faults: dict[int, str] | None = None,
 ) -> Batch:
-    """The batch that these frames of raw rows make up, with a random sample of at most `limit` rows. UserError if there
-    are no rows, or none of the columns.
+    """The batch that these frames of raw rows make up, with a random sample of at most `limit` rows. `faults` are those of
+    the rows of a single frame (see `intake.sources`). UserError if there are no rows, or none of the columns.
     """
     batch, columns, rng = Batch(address), checked_columns(project), np.random.default_rng(seed)
     texts = [column.name for column in project.columns if column.kind == "text" and not column.choices]
@@ -59,7 +66,7 @@ def gather(
         batch.absent = [column.name for column in project.columns if column.required and column.name not in chunk]
         if not any(column.name in chunk for column in project.columns):
             raise UserError(f"batch {address!r}: has no column of {project.name}; its first is {str(chunk.columns[0])!r}")
-        accepted, rejected, counts = sift(chunk, columns)
+        accepted, rejected, counts = sift(chunk, columns, faults)
         batch.rows, batch.accepted, batch.rejected = (
             total + len(part)
             for total, part in zip((batch.rows, batch.accepted, batch.rejected), (chunk, accepted, rejected), strict=True)
@@ -111,21 +118,22 @@ def read_file(address: str, project: Project, reference: pd.DataFrame, limit: in
     path = Path(urlsplit(address).path)
     if urlsplit(address).scheme in ("", "file") and path.suffix.lower() == ".parquet" and path.exists():
         try:
-            batch = gather(address, _parts(path), project, reference, limit, seed)
+            batch = gather(address, _parts(path, project), project, reference, limit, seed)
         except (ArrowException, OSError) as error:
             raise UserError(f"batch {address!r}: is no readable Parquet file ({str(error).strip()})") from None
         batch.sha256 = sha256(path)
         return batch
     source = read_source(address, project, seed)
-    batch = gather(address, [source.frame], project, reference, limit, seed)
+    batch = gather(address, [source.frame], project, reference, limit, seed, source.faults)
     batch.sha256 = source.digest
     return batch
 
 
-def _parts(path: Path) -> Iterator[pd.DataFrame]:
+def _parts(path: Path, project: Project) -> Iterator[pd.DataFrame]:
     with ParquetFile(path) as file:
         for part in file.iter_batches(CHUNK):
-            yield part.to_pandas()
+            frame = part.to_pandas()
+            yield frame.rename(columns=match_names(map(str, frame), columns_of(project.record)))
 
 
 def most_frequent(values: Counter[str], count: int) -> dict[str, int]:

@@ -35,7 +35,9 @@ MISSING = "(missing)"  # the category of a missing text
 
 @dataclass(frozen=True)
 class Column:
-    """One field of a pydantic row, reduced to what a vectorised check needs."""
+    """One field of a pydantic row, reduced to what a vectorised check needs. Texts are read in the `case` that the field
+    names, if any (`json_schema_extra={"case": "lower"}`), however they are written; those of listed choices in theirs.
+    """
 
     name: str
     kind: Literal["number", "text", "date"]
@@ -48,6 +50,8 @@ class Column:
     lt: float | None = None
     min_length: int | None = None
     max_length: int | None = None
+    pattern: str | None = None
+    case: Literal["", "lower", "title"] = ""
     title: str = ""
     unit: str = ""
 
@@ -167,6 +171,8 @@ def _column(model: str, name: str, info: FieldInfo) -> Column:
         lt=_bound(info, Lt, "lt"),
         min_length=_bound(info, MinLen, "min_length"),
         max_length=_bound(info, MaxLen, "max_length"),
+        pattern=next(filter(None, (getattr(item, "pattern", None) for item in info.metadata)), None),
+        case=extra.get("case", ""),  # type: ignore[arg-type]
         title=info.title or name,
         unit=str(extra.get("unit", "")),
     )

@@ -31,7 +31,12 @@ class Row(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: Annotated[str, Field(title="Make and model", min_length=1, max_length=80, examples=["ford f-150"])]
+    model: Annotated[
+        str,
+        Field(
+            title="Make and model", min_length=1, max_length=80, examples=["ford f-150"], json_schema_extra={"case": "lower"}
+        ),
+    ]
     model_year: Annotated[int | None, Field(title="Model year", ge=1900, le=2030, examples=[2013])] = None
     odometer: Annotated[
         float | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.random import Generator
 
+NAME: dict[str, Any] = {"case": "title"}
 Status = Literal["for_sale", "ready_to_build", "sold"]
 
 
@@ -23,9 +24,14 @@ class Row(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    state: Annotated[str, Field(title="State or territory", min_length=1, max_length=40, examples=["Connecticut"])]
-    city: Annotated[str | None, Field(title="Town", min_length=1, max_length=80, examples=["West Hartford"])] = None
-    zip_code: Annotated[str | None, Field(title="ZIP code", min_length=5, max_length=5, examples=["06117"])] = None
+    state: Annotated[
+        str,
+        Field(title="State or territory", min_length=1, max_length=40, examples=["Connecticut"], json_schema_extra=NAME),
+    ]
+    city: Annotated[
+        str | None, Field(title="Town", min_length=1, max_length=80, examples=["West Hartford"], json_schema_extra=NAME)
+    ] = None
+    zip_code: Annotated[str | None, Field(title="ZIP code", min_length=5, pattern="^[0-9]{5}$", examples=["06117"])] = None
     house_size: Annotated[
         float | None,
         Field(title="Living area", gt=0, le=5_000_000, examples=[1_850], json_schema_extra={"unit": "square feet"}),
@@ -36,9 +42,7 @@ class Row(BaseModel):
         float | None, Field(title="Lot", ge=0, le=1_000_000, examples=[0.35], json_schema_extra={"unit": "acres"})
     ] = None
     status: Annotated[Status, Field(title="Status", examples=["for_sale"])]
-    brokered_by: Annotated[str | None, Field(title="Broker's number", min_length=1, max_length=20, examples=["22611"])] = (
-        None
-    )
+    brokered_by: Annotated[str | None, Field(title="Broker's number", pattern="^[0-9]{1,12}$", examples=["22611"])] = None
     prev_sold_date: Annotated[date | None, Field(title="Last sold", examples=["2007-06-29"])] = None
 
 

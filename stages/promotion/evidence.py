@@ -134,22 +134,26 @@ def contest(
     project: Project, terms: Terms, models: tuple[Model, Model], test: pd.DataFrame, known: np.ndarray | None, version: str
 ) -> tuple[Comparison | str, list[dict[str, Any]]]:
     """Challenger and champion on the test rows that are not `known` to the champion, None where that is unknown, and of
-    each what `stages.evaluation.segments.fairness` says by sensitive column; or why they cannot be compared.
+    each what `stages.evaluation.segments.fairness` says by sensitive column; or why they cannot be compared. Rows that
+    one of them refuses, whose score is NaN, are left out.
     """
     kept = np.ones(len(test), dtype=bool) if known is None else ~known
-    rows, target = test[kept], test[project.target].to_numpy()[kept]
-    if len(rows) < MIN_ROWS or (project.task == "classification" and len(np.unique(target)) < 2):
-        few = f"{len(rows):,} of the {len(test):,} test rows are left to judge by"
-        return f"It cannot be compared with {version}: without the rows that this was trained on, {few}.", []
-    measured, rates = [], []
+    scored: list[tuple[dict[str, Any], np.ndarray]] = []
     for model in models:
         if isinstance(model.scores, str):
             return model.scores, []
-        scores = model.scores[kept]
-        metrics = partial(score, project, model.manifest, target, scores)
+        scored.append((model.manifest, model.scores))
+        kept &= ~np.isnan(model.scores)
+    rows, target = test[kept], test[project.target].to_numpy()[kept]
+    if len(rows) < MIN_ROWS or (project.task == "classification" and len(np.unique(target)) < 2):
+        few = f"{len(rows):,} of the {len(test):,} test rows are left to judge by"
+        return f"It cannot be compared with {version}: without the rows that this was trained on or refuses, {few}.", []
+    measured, rates = [], []
+    for manifest, scores in ((manifest, scores[kept]) for manifest, scores in scored):
+        metrics = partial(score, project, manifest, target, scores)
         point, draws = bootstrap(metrics, len(rows), terms.resamples, terms.seed)
         measured.append((point[project.primary_metric], draws[project.primary_metric]))
-        flagged = scores >= model.manifest.get("threshold", np.inf)
+        flagged = scores >= manifest.get("threshold", np.inf)
         rates.append({column: fairness(target, flagged, rows[column]) for column in project.sensitive})
     left_out = None if known is None else int(known.sum())
     return compare_models(project.primary_metric, measured, terms.promote, len(rows), left_out), rates

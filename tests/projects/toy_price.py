@@ -25,7 +25,16 @@ class Row(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    builder: Annotated[str, Field(title="Builder and model", min_length=1, max_length=80, examples=["lund river"])]
+    builder: Annotated[
+        str,
+        Field(
+            title="Builder and model",
+            min_length=1,
+            max_length=80,
+            examples=["lund river"],
+            json_schema_extra={"case": "lower"},
+        ),
+    ]
     built: Annotated[int | None, Field(title="Year built", ge=1900, le=2030, examples=[2013])] = None
     size: Annotated[
         float | None,
@@ -38,7 +47,7 @@ class Row(BaseModel):
     fuel: Annotated[Fuel, Field(title="Fuel", examples=["gas"])]
     cabins: Annotated[int | None, Field(title="Cabins", ge=0, le=16, examples=[2])] = None
     moored: Annotated[Literal[0, 1] | None, Field(title="Has a mooring", examples=[1])] = None
-    berth: Annotated[str | None, Field(title="Berth", min_length=5, max_length=5, examples=["00417"])] = None
+    berth: Annotated[str | None, Field(title="Berth", min_length=5, pattern="^[0-9]{5}$", examples=["00417"])] = None
     surveyed: Annotated[date | None, Field(title="Last survey", examples=["2016-05-09"])] = None
     posted: Annotated[date | None, Field(title="Day of the advert", examples=["2019-03-14"])] = None
 

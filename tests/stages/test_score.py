@@ -21,9 +21,9 @@ ROWS = 90
 
 def score_rows(name: str, frame: pd.DataFrame, folder: Path) -> np.ndarray:
     frame.to_parquet(folder / "rows.parquet")
-    score.main(name, folder / "rows.parquet", folder / "scores.parquet")
+    score.main(name, str(folder / "rows.parquet"), folder / "scores.parquet")
     scores = pd.read_parquet(folder / "scores.parquet")
-    assert list(scores) == ["score", "warnings"]
+    assert list(scores) == ["score", "warnings", "refused"]
     return scores["score"].to_numpy()
 
 

@@ -7,6 +7,7 @@ import time
 from datetime import date
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +18,7 @@ from serve.models.errors import InvalidInputError, MalformedError
 from serve.models.rows import RowCodec
 from stages.core.schema import coerce
 from stages.projects._base import Column, Project, load_project
+from stages.runtime.values import violations
 from tests.serve.checkout import example, json_rows
 
 VALUES = [
@@ -59,15 +61,6 @@ def pydantic_accepts(project: Project, content: bytes) -> bool:
     return True
 
 
-def as_integers(project: Project, content: bytes) -> bytes:
-    """Whole numbers in the fields of integers without their point."""
-    row, integers = json.loads(content), {column.name for column in project.columns if column.integer}
-    for name in integers & row.keys():
-        if isinstance(row[name], float) and row[name].is_integer():
-            row[name] = int(row[name])
-    return json.dumps(row).encode()
-
-
 def test_rows_become_the_columns_that_training_had(project: Project) -> None:
     rows = json_rows(project.name, 40)
     reader = RowCodec(project, 100)
@@ -79,20 +72,39 @@ def test_rows_become_the_columns_that_training_had(project: Project) -> None:
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_a_value_that_is_not_accepted_is_named_and_none_is_that_the_pydantic_row_refuses(
-    project: Project, value: str
-) -> None:
+def test_a_value_is_taken_as_training_takes_it_or_named(project: Project, value: str) -> None:
     reader = RowCodec(project, 3)
     for column in project.columns:
         others = {key: given for key, given in example(project.name).items() if key != column.name}
         content = f'{json.dumps(others)[:-1]}, "{column.name}": {value}}}'.encode()
-        accepted = accepts(reader, content)
-        assert not accepted or pydantic_accepts(project, as_integers(project, content)), column.name
-        if not accepted and "\\u" not in value:
+        if accepts(reader, content):
+            row = reader.read_row(content)
+            assert pydantic_accepts(project, msgspec.json.encode(row)), column.name
+            frame = pd.DataFrame([others | {column.name: json.loads(value)}], dtype=object)
+            trained, unreadable = coerce(frame, project.columns)
+            assert not violations(trained, unreadable, project.columns)
+            np.testing.assert_array_equal(reader.columns([row])[column.name], trained[column.name])
+        elif "\\u" not in value:
             problem = problem_of(project.name, content)
             assert problem.status in (400, 422)
             assert [error.field for error in problem.errors] == [column.name] or problem.status == 400
             assert value != "1e400" or problem.status == 422
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_what_is_decoded_at_once_is_what_the_slower_way_reads(project: Project, value: str) -> None:
+    reader = RowCodec(project, 3)
+    for column in project.columns:
+        row = json.loads(body(project.name)) | {column.name: "@"}
+        content = json.dumps(row).replace('"@"', value).encode()
+        try:
+            decoded = msgspec.json.decode(content, type=reader.struct)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        rows, errors = reader._read_objects([msgspec.json.decode(content)])
+        assert not errors
+        assert rows == [decoded]
+        assert msgspec.json.encode(rows[0]) == msgspec.json.encode(decoded)
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "nan", "1_000", "0x10", "01", "+1", ".5", "None"])
@@ -126,11 +138,11 @@ def test_every_wrong_field_is_listed_with_what_was_expected() -> None:
     assert problem.status == 422
     assert problem.detail == "5 fields are wrong."
     assert {error.field: error.message for error in problem.errors} == {
-        "sender": "Field required",
-        "carrier": "Input should be 'Ant', 'Bee' or 'Cat'",
-        "distance": "Input should be greater than or equal to 20",
-        "value": "Input should be a valid number",
-        "surname": "Extra inputs are not permitted",
+        "sender": "is missing",
+        "carrier": 'is none of Ant, Bee, Cat: "Dog"',
+        "distance": "is below 20: 17",
+        "value": 'is no number: "much"',
+        "surname": "is no field of this project",
     }
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.core.schema import coerce, is_missing
+from stages.core.schema import coerce
 from stages.explanation.synthetic import ROOT, SHARED, correlations, dependence_tree, synthesize
 from stages.projects._base import Column, Columns, Project
+from stages.runtime.values import is_missing
 from tests.samples import records
 
 COLUMNS = (

@@ -81,8 +81,8 @@ def test_a_batch_may_lack_the_target_but_not_a_column_of_the_row() -> None:
         ("torn.parquet", b"PAR1 and then nothing", "is no readable Parquet file"),
         ("empty.csv", b"", "the file is empty"),
         ("header.csv", PARCELS.head(0).to_csv(index=False).encode(), "has no rows"),
-        ("other.csv", b"a;b\n1;2\n", r"has no column of toy; its first is 'a;b'"),
-        ("notes.txt", b"hello", "end in .csv or .parquet"),
+        ("other.csv", b"a;b\n1;2\n", r"has no column of toy; its first is 'a'"),
+        ("notes.md", b"hello", "files end in .parquet or one of .csv"),
     ],
 )
 def test_a_file_that_is_no_batch_is_one_clear_sentence(

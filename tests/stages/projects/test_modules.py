@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
-from stages.core.schema import coerce, is_missing
+from stages.core.schema import coerce
 from stages.intake.sift import sift
 from stages.projects._base import Columns, Project, columns_of
+from stages.runtime.values import is_missing
 from tests.samples import raw_rows, records
 
 REAL_PROJECTS = True

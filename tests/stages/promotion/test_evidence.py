@@ -165,8 +165,8 @@ def test_too_few_rows_or_rows_of_one_class_or_a_model_without_scores_give_no_com
     few = np.arange(len(test)) >= 29
     found, fair = contest(PARCELS, TERMS, (pair[0], pair[1]), test, few, "v1.0.0")
     assert found == (
-        "It cannot be compared with v1.0.0: without the rows that this was trained on, 29 of the 300 test rows are left "
-        "to judge by."
+        "It cannot be compared with v1.0.0: without the rows that this was trained on or refuses, 29 of the 300 test rows "
+        "are left to judge by."
     )
     assert fair == []
     one_class = (test["late"] == 1).to_numpy()
