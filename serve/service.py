@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -15,6 +15,7 @@ from serve.log.prediction_log import Entry, Feedback, Outcome, Overloaded, Predi
 from serve.metrics import Metrics
 from serve.models.answers import Answered, Answerer, Classified, Valued
 from serve.models.errors import FieldError, InvalidInputError, TooExtremeError, wrong_fields
+from serve.models.files import FileProgress, RowsFile, begun, progress, read_rows_file, refuse, went_on
 from serve.models.history import History, read_history
 from serve.models.loader import LoadError, Model
 from serve.models.rows import Row
@@ -25,6 +26,8 @@ from stages.projects._base import project_names
 
 logger = logging.getLogger("serve")
 
+TRIES = 20  # for the log to have room for a part of a file, a second apart
+TOO_EXTREME = "the prediction is no finite number: the values are too extreme together"
 SLICE = 100  # rows of a batch worked on at a time, between which single rows get their turn
 PURGE_EVERY = 3600.0
 DRIFT_EVERY = 60.0
@@ -140,6 +143,48 @@ class Service:
             entries += logged
         await self._record(name, answers, entries)
         return b'{"predictions":[' + b",".join([answered.body for answered in answers]) + b"]}"
+
+    async def predict_file(
+        self, name: str, content: bytes, threshold: float | None, request_id: str
+    ) -> AsyncIterator[FileProgress]:
+        """Predict the rows of a file: first what it holds, then the answers part by part, each once the log holds them.
+        InvalidInputError for a file that is no table of rows; UnavailableError where the log has no room for long.
+        """
+        answerer = self.answerer(name)
+        file = await asyncio.to_thread(read_rows_file, answerer.model.codec, content, self.settings.max_file)
+        yield begun(file)
+        places, left_out = list(file.rows), len(file.refused)
+        for first in range(0, len(places), SLICE):
+            part = places[first : first + SLICE]
+            answers = await self._answer_part(answerer, file, part, threshold, request_id)
+            yield went_on(file, first + len(part), answers, preview=not first)
+        if len(file.refused) > left_out:
+            yield progress(file, len(file.rows))
+
+    async def _answer_part(
+        self, answerer: Answerer, file: RowsFile, places: list[int], threshold: float | None, request_id: str
+    ) -> dict[int, Answered]:
+        """The logged answers to the rows at some places of a file, but for those without a finite prediction."""
+        places = [*places]
+        answers: list[Answered] = []
+        entries: list[Entry] = []
+        while places:
+            rows, start = [file.rows[place] for place in places], time.perf_counter_ns()
+            try:
+                answers, entries = await self._answer(answerer, rows, threshold, request_id, start, inline=False)
+            except TooExtremeError as error:
+                refuse(file, [places.pop(error.row)], TOO_EXTREME)
+            else:
+                break
+        for tries_left in reversed(range(TRIES)):
+            try:
+                await self._record(answerer.model.project.name, answers, entries)
+                break
+            except UnavailableError:
+                if not tries_left:
+                    raise
+                await asyncio.sleep(1)
+        return dict(zip(places, answers, strict=True))
 
     async def try_rows(self, name: str, body: bytes) -> list[Classified | Valued]:
         """Answers to a few rows that are only tried out, neither logged nor counted: the log and the drift index are about

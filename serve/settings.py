@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     max_queue: Annotated[int, Field(ge=1, description="rows that may wait to be logged; further requests get 503")] = 10_000
     max_batch: Annotated[int, Field(ge=1, description="maximum number of rows in a batch request")] = 1_000
     max_body: Annotated[int, Field(ge=1_000, description="maximum size of a request body in bytes")] = 5_000_000
+    max_file: Annotated[int, Field(ge=1_000, description="maximum size in bytes of an uploaded file, decompressed")] = (
+        50_000_000
+    )
     max_requests: Annotated[int, Field(ge=1, description="requests handled at once; further ones get 503")] = 1_000
     rate_limit: Annotated[int, Field(ge=0, description="requests per minute and key or address; 0: no limit")] = 0
     trusted_proxies: Annotated[

@@ -76,10 +76,23 @@ BODY_PROBLEMS = problems(400, 413, 415)
 
 async def read_body(request: Call) -> bytes:
     """The body of a JSON request; ProblemError 415 for another content type or a compressed body, 413 for one too large."""
-    headers = dict(request.scope["headers"])
-    given = headers.get(b"content-type", b"application/json")
+    given = dict(request.scope["headers"]).get(b"content-type", b"application/json")
     if given != b"application/json" and given.partition(b";")[0].strip().lower() != b"application/json":
         raise ProblemError(415, "The body must be JSON, with the header `Content-Type: application/json`.")
+    return await read_bytes(request, request.app.state.settings.max_body)
+
+
+async def read_file(request: Call) -> bytes:
+    """The body of a request that is a file; errors as of `read_body`."""
+    given = dict(request.scope["headers"]).get(b"content-type", b"")
+    if given.partition(b";")[0].strip().lower() != b"text/csv":
+        raise ProblemError(415, "The body must be a CSV file, with the header `Content-Type: text/csv`.")
+    return await read_bytes(request, request.app.state.settings.max_file)
+
+
+async def read_bytes(request: Call, limit: int) -> bytes:
+    """The body of a request, uncompressed and of at most `limit` bytes."""
+    headers = dict(request.scope["headers"])
     encoding = headers.get(b"content-encoding", b"identity")
     if encoding.strip().lower() != b"identity":
         raise ProblemError(
@@ -88,7 +101,6 @@ async def read_body(request: Call) -> bytes:
             "send it uncompressed.",
             headers={"Accept-Encoding": "identity"},
         )
-    limit = request.app.state.settings.max_body
     too_large = ProblemError(413, f"The body is larger than the limit of {limit} bytes: send fewer rows in a request.")
     if int(headers.get(b"content-length", 0)) > limit:
         raise too_large

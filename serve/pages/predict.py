@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 from litestar import Request, get, post
 from litestar.handlers import BaseRouteHandler
-from litestar.response import Template
+from litestar.response import Stream, Template
 
 from serve.api.problems import ProblemError
-from serve.api.routes import read_body
-from serve.models.answers import RISK_LEVELS, Classified, Valued
+from serve.api.routes import read_body, read_file, read_threshold
+from serve.api.telemetry import request_id
+from serve.models.answers import RISK_LEVELS, Classified, Valued, encode
+from serve.models.files import FileProgress, csv_lines
 from serve.models.loader import Model
 from serve.pages.form import form_fields, ranges
 from serve.pages.site import Area, Site, Tab
+from serve.service import UnavailableError
 from stages.projects._base import Project
 
 SYNTHETIC = "synthetic.json"
@@ -36,9 +40,7 @@ def tried(answer: Classified | Valued) -> Tried:
     return Tried(answer.prediction, answer.interval.lower, answer.interval.upper)
 
 
-def script_data(
-    model: Model, fields: list[dict[str, Any]], samples: dict[str, Any] | None, max_batch: int
-) -> dict[str, Any]:
+def script_data(model: Model, fields: list[dict[str, Any]], samples: dict[str, Any] | None) -> dict[str, Any]:
     """What the page's scripts need to know."""
     project, area = model.project, next((field for field in fields if field["unit"] == "square feet"), None)
     classifies = project.task == "classification"
@@ -56,19 +58,27 @@ def script_data(
         "ranges": ranges(samples["rows"], fields) if samples else {},
         "percentiles": samples["percentiles"] if samples else [],
         "area": area["name"] if area else None,
-        "max_batch": max_batch,
     }
+
+
+async def progress_lines(first: FileProgress, parts: AsyncIterator[FileProgress]) -> AsyncIterator[bytes]:
+    """The prediction of a file as lines of JSON; the last one says why it stopped early, if it did."""
+    yield encode(first) + b"\n"
+    try:
+        async for part in parts:
+            yield encode(part) + b"\n"
+    except UnavailableError as error:
+        yield encode({"error": str(error)}) + b"\n"
 
 
 def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
     """`/<project>/predict`, a made-up row to fill the form with, and answers that are not logged."""
-    settings = site.service.settings
 
     @get("/predict")
     async def predict() -> Template:
         samples = (await site.report(project, SYNTHETIC)).content
         fields = await site.cached_per_model(project, "form", form_fields)
-        data = script_data(site.model(project), fields, samples, settings.max_batch)
+        data = script_data(site.model(project), fields, samples)
         return site.page(
             "predict.html", project, "predict", fields=fields, example=project.example_row, data=data, sampled=bool(samples)
         )
@@ -82,11 +92,23 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
         row: dict[str, Any] = random.choice(samples.content["rows"])  # noqa: S311 - not for security
         return row
 
+    @get("/predict/template", media_type="text/csv")
+    async def template() -> str:
+        names = [column.name for column in project.columns]
+        return csv_lines([names, [project.example_row.get(name, "") for name in names]])
+
+    @post("/predict/file", status_code=200)
+    async def predict_file(request: Request[Any, Any, Any]) -> Stream:
+        threshold, content = read_threshold(request), await read_file(request)
+        parts = site.service.predict_file(project.name, content, threshold, request_id.get())
+        first = await anext(parts)  # which refuses what is no table, before the response begins
+        return Stream(progress_lines(first, parts), media_type="application/x-ndjson")
+
     @post("/predict/try", status_code=200)
     async def try_out(request: Request[Any, Any, Any]) -> list[Tried]:
         return [tried(answer) for answer in await site.service.try_rows(project.name, await read_body(request))]
 
-    return [predict, sample, try_out]
+    return [predict, sample, template, predict_file, try_out]
 
 
 AREA = Area(Tab("predict", "Predict"), handlers)

@@ -21,13 +21,14 @@ csv.field_size_limit(1_000_000)
 @dataclass
 class Table:
     """The cells of each row under the names of the header, all of their number, and the line that each row begins on.
-    `faults` says of a row, by its place, why its cells cannot be told apart.
+    `faults` says of a row, by its place, why its cells cannot be told apart, and `surplus` has those beyond the header.
     """
 
     names: list[str]
     rows: list[list[str]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     faults: dict[int, str] = field(default_factory=dict)
+    surplus: dict[int, list[str]] = field(default_factory=dict)
     delimiter: str = ","
 
 
@@ -49,6 +50,7 @@ def read_table(content: bytes, limit: int | None = None) -> Table:
     for line, cells in records:
         if len(cells) != len(names):
             table.faults[len(table.rows)] = f"line: has {len(cells)} values where the header has {len(names)} names"
+            table.surplus[len(table.rows)] = cells[len(names) :]
             cells = (cells + [""] * len(names))[: len(names)]
         table.rows.append(cells)
         table.lines.append(line)

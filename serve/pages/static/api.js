@@ -7,7 +7,7 @@ export class Problem extends Error {
   }
 }
 
-async function call(path, options) {
+async function respond(path, options) {
   let response;
   try {
     response = await fetch(path, options);
@@ -16,16 +16,34 @@ async function call(path, options) {
     throw new Problem(0, "The server cannot be reached.");
   }
   if (response.status === 401) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname)}`);
-  const body = await response.json().catch(() => ({}));
   if (!response.ok) {
+    const body = await response.json().catch(() => ({}));
     const wait = Number(response.headers.get("retry-after")) || 0;
     throw new Problem(response.status, body.detail ?? `The server answered ${response.status}.`, body.errors, wait);
   }
-  return body;
+  return response;
 }
+
+const call = async (path, options) => (await respond(path, options)).json();
 
 const JSON_TYPE = { "Content-Type": "application/json", Accept: "application/json" };
 
 export const get = (path, signal) => call(path, { headers: { Accept: "application/json" }, signal });
 export const post = (path, body, signal) =>
   call(path, { method: "POST", headers: JSON_TYPE, body: JSON.stringify(body), signal });
+
+// The answers to a file, which come as lines of JSON.
+export async function* postFile(path, file, signal) {
+  const headers = { "Content-Type": "text/csv", Accept: "application/x-ndjson" };
+  const { body } = await respond(path, { method: "POST", headers, body: file, signal });
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = ""; ; ) {
+    const { done, value } = await reader.read().catch((error) => {
+      throw error.name === "AbortError" ? error : new Problem(0, "The server stopped answering before all rows were predicted.");
+    });
+    if (done) return;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) yield JSON.parse(line);
+  }
+}

@@ -3,10 +3,11 @@
 import { post } from "./api.js";
 import { number, percent, signed } from "./format.js";
 
-// A text as the value of a field: what cannot be one is left as it is, for the server to say what is wrong with it.
+// A text as the value of a field. A plain number is one, so that it can be drawn; everything else is left for the server to
+// read, or to say what is wrong with it.
 export function valueOf(field, text) {
   if (text === "") return undefined;
-  return field.kind === "number" && text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
+  return field.kind === "number" && /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
 }
 
 // What the model says of some rows, without a trace in the log.
