@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from datetime import date
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from serve.api.problems import ProblemError, as_problem
 from serve.models.errors import InvalidInputError, MalformedError
@@ -28,6 +29,7 @@ VALUES = [
 ]  # fmt: skip
 
 
+@cache
 def codec(name: str) -> RowCodec:
     return RowCodec(load_project(name), max_batch=3)
 
@@ -53,7 +55,7 @@ def accepts(codec: RowCodec, content: bytes) -> bool:
 
 def pydantic_accepts(project: Project, content: bytes) -> bool:
     try:
-        TypeAdapter(project.row).validate_json(content, strict=True)
+        project.row.model_validate_json(content, strict=True)
     except ValidationError:
         return False
     return True
@@ -82,7 +84,7 @@ def test_rows_become_the_columns_that_training_had(project: Project) -> None:
 def test_a_value_that_is_not_accepted_is_named_and_none_is_that_the_pydantic_row_refuses(
     project: Project, value: str
 ) -> None:
-    reader = RowCodec(project, 3)
+    reader = codec(project.name)
     for column in project.columns:
         others = {key: given for key, given in example(project.name).items() if key != column.name}
         content = f'{json.dumps(others)[:-1]}, "{column.name}": {value}}}'.encode()
@@ -102,7 +104,7 @@ def test_numbers_that_json_does_not_have_are_refused(project: Project, word: str
 
 
 def test_a_whole_number_with_a_point_is_an_integer(project: Project) -> None:
-    reader = RowCodec(project, 3)
+    reader = codec(project.name)
     row = example(project.name)
     floats = {name: float(value) if isinstance(value, int) else value for name, value in row.items()}
     for given in (row, floats):
@@ -111,7 +113,7 @@ def test_a_whole_number_with_a_point_is_an_integer(project: Project) -> None:
 
 
 def test_a_gap_may_be_null_or_left_out(project: Project) -> None:
-    reader = RowCodec(project, 3)
+    reader = codec(project.name)
     optional = [column.name for column in project.columns if not column.required]
     given = example(project.name)
     left_out = reader.read_row(json.dumps({key: given[key] for key in given if key not in optional}).encode())
@@ -233,7 +235,7 @@ def bounded(project: Project) -> list[Column]:
 
 
 def test_bounds_hold_to_the_last_bit(project: Project) -> None:
-    reader = RowCodec(project, 3)
+    reader = codec(project.name)
     for column in bounded(project):
         if column.ge is not None:
             assert accepts(reader, body(project.name, **{column.name: column.ge}))
