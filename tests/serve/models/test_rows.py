@@ -179,6 +179,7 @@ def test_text_that_is_no_utf8_is_refused() -> None:
         assert problem_of("toy_price", b'{"rows": [' + content + b"]}" if batch else content, batch=batch).status == 400
 
 
+@pytest.mark.slow
 def test_a_large_body_full_of_mistakes_is_refused_quickly() -> None:
     rows = b'{"rows": [' + b",".join([b"{}"] * 1_000_000) + b"]}"
     fields = json.dumps({**example("toy_plain"), "roads": -1, **{f"x{number}": 1 for number in range(200_000)}}).encode()

@@ -200,6 +200,7 @@ def test_a_database_that_is_down_leaves_the_page_all_the_rest(serve: Serve) -> N
     assert "<figure" not in text
 
 
+@pytest.mark.slow
 def test_without_a_log_or_a_model_the_page_says_so(serve: Serve, root: Path) -> None:
     assert "The prediction log is off" in shown(serve(log=False))
     assert "The prediction log is off" in shown(serve(log=False), "/toy/predictions", 503)
@@ -209,6 +210,7 @@ def test_without_a_log_or_a_model_the_page_says_so(serve: Serve, root: Path) -> 
     assert 'id="predictions"' in text
 
 
+@pytest.mark.slow
 def test_drift_reports_are_listed_newest_first_with_verdict_and_reason(serve: Serve, root: Path) -> None:
     folder = root / "reports" / "toy" / "drift"
     assert "None yet" in shown(serve(root=root))

@@ -77,6 +77,7 @@ def uninterrupted(trials: int) -> list[tuple[Values, float]]:
     return tried(searched(trials))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stops", [[0], [1], [3], [6], [1, 2, 4], [5] * 5, list(range(8))])
 def test_a_search_that_was_interrupted_ends_as_one_that_was_not(stops: list[int]) -> None:
     study = new_study()
