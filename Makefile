@@ -45,8 +45,8 @@ experiments: setup  ## compare the experiments of project P by what was changed 
 test: setup-dev  ## run the tests
 	python -m pytest
 
-test-quick: setup-dev  ## run those that take little time
-	python -m pytest -m 'not slow and not long and not image'
+test-quick: setup-dev  ## run those that take little time, with fewer generated examples
+	python -m pytest -n auto --hypothesis-profile quick -m 'not slow and not long and not image'
 
 test-coverage: setup-dev  ## run the tests and measure how much of the code they cover
 	COVERAGE_CORE=$$(python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")') python -m pytest --cov

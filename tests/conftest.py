@@ -15,6 +15,7 @@ from tests.shared import shared, shared_base
 from tests.toys import TOYS, known
 
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
+hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("tests"), max_examples=10)
 hypothesis.settings.load_profile("tests")
 
 
@@ -29,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first: one that is begun last keeps the other processes waiting for it. What needs a clone, a cluster, a
-    browser, a PostgreSQL or the trained real projects is slow.
+    browser, a PostgreSQL or the trained real projects is slow; what else computes for half a second is mostly marked there.
     """
     items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:

@@ -123,6 +123,7 @@ def test_an_emulated_haswell_computes_the_same_bytes() -> None:
     assert compare(computed["results"], json.loads(GOLDEN.read_text())) == []
 
 
+@pytest.mark.slow
 def test_importing_numpy_first_warns_unless_the_environment_has_the_settings() -> None:
     late = python("import numpy, stages")
     assert "RuntimeWarning: NumPy was imported before `stages`" in late.stderr

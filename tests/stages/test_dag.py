@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from contextlib import chdir
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def outputs(name: str, stage: str) -> set[str]:
     return set().union(*(paths_of(block.get(kind, [])) for kind in ("outs", "metrics", "plots")))
 
 
+@cache
 def imports_of(path: str) -> set[str]:
     """The modules of this repository that a module imports, at its top or inside a function, and the packages of those."""
     names: set[str] = set()
@@ -80,6 +82,7 @@ def test_a_stage_lists_exactly_the_params_it_reads(stage: str) -> None:
     assert read == set(declared("toy", stage)["params"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_needs_only_the_files_it_depends_on_and_makes_only_those_it_declares(
     project: Project, stage: str, finished: Path, workspace: Path

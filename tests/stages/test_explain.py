@@ -30,6 +30,7 @@ def test_importance_is_the_mean_size_of_the_contributions(project: Project, fini
     assert len(importance["ranking"]) == len(unwrap(model["model"]).encoder.get_feature_names_out())
 
 
+@pytest.mark.slow
 def test_a_model_without_an_explainer_is_ranked_by_shuffling(workspace: Path) -> None:
     voting = {"model": "voting", "candidates": ["voting"], "voting": {"members": {"ridge": 1, "random_forest": 1}}}
     write_params(workspace, "toy_plain", train=voting)

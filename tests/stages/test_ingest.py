@@ -47,6 +47,7 @@ def test_a_source_that_does_not_fit_is_one_clear_sentence_and_nothing_is_written
     assert {path.name for path in workspace.iterdir()} == {"batch.csv", "params.yaml"}
 
 
+@pytest.mark.slow
 def test_a_refusal_on_the_command_line_is_one_line_without_a_traceback(workspace: Path) -> None:
     write_params(workspace, "toy", ingest={"sources": ["nowhere.csv"]})
     command = [sys.executable, "-m", "stages.ingest", "toy"]

@@ -58,6 +58,7 @@ def test_the_leaderboard_has_every_candidate_best_first(project: Project, finish
     assert means == sorted(means, reverse=project.primary_metric in HIGHER_IS_BETTER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["toy", "toy_plain"])
 def test_best_takes_the_first_of_the_leaderboard_and_a_second_run_gives_the_same_bytes(workspace: Path, name: str) -> None:
     write_params(workspace, name, train={"model": "best", "candidates": ["random_forest", "voting"],

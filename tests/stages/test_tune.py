@@ -116,6 +116,7 @@ def test_neither_the_number_of_jobs_nor_a_dask_cluster_changes_a_result(
     assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.slow
 def test_settings_that_nothing_beats_stay_as_they_are(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepare(workspace, "toy_plain", {"hist_gradient_boosting": {"max_iter": {"low": 1, "high": 2}}})
     text = Path("params.yaml").read_text()
@@ -148,11 +149,12 @@ def test_other_data_and_another_space_begin_another_study_and_a_better_start_doe
         ({"space": {}}, {}, "--model: none yet"),
         ({"space": {"voting": {"members.ridge": {"low": 1, "high": 2}}}}, {"model": "voting"}, "ridge does no class"),
         ({"space": {"hist_gradient_boosting": {"max_iter": {"low": -1, "high": 2}}}}, {}, "'max_iter' parameter"),
-        (
+        pytest.param(
             {"space": {"voting": {f"members.{key}": {"low": 0, "high": 1} for key in ("random_forest", "extra_trees")}},
              "voting": {"members": {"random_forest": 1}}},
             {"model": "voting"},
             r"voting cannot be fitted everywhere in toy\.tune\.voting: Weights sum to zero",
+            marks=pytest.mark.slow,
         ),
     ],
 )  # fmt: skip

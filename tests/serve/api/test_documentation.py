@@ -10,9 +10,7 @@ from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
-import schemathesis
 from openapi_spec_validator import validate
-from schemathesis.core.result import Ok
 
 from stages.projects._base import FIRST_DAY, LAST_DAY, Project, project_names
 from tests.serve.conftest import Client
@@ -155,6 +153,9 @@ def test_no_file_outside_the_folder_can_be_had(client: Client) -> None:
 @pytest.mark.slow
 def test_generated_requests_get_only_documented_answers(checkout: Path, tmp_path: Path) -> None:
     """Schemathesis: no 5xx, no status, content type or body that the document does not have."""
+    import schemathesis  # here, as it takes half a second
+    from schemathesis.core.result import Ok
+
     authorization = {"Authorization": "Bearer letmein"}
     with Server(checkout, tmp_path, SERVE_ADMIN_TOKEN="letmein") as server:
         schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")

@@ -78,6 +78,7 @@ def test_a_key_does_not_stand_for_the_admin_token(guarded: Client) -> None:
     assert client.post("/v1/reload", headers=both).status_code == 200
 
 
+@pytest.mark.slow
 def test_the_command_makes_a_key_and_the_hash_that_accepts_it() -> None:
     done = subprocess.run([sys.executable, "-m", "serve.key"], capture_output=True, text=True, check=True)
     made = dict(line.split() for line in done.stdout.splitlines())

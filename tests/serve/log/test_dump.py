@@ -179,6 +179,7 @@ def test_wrong_arguments_are_named(arguments: list[str], words: str, capsys: pyt
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_log_of_the_environment_is_read_by_default(serve: Serve, sqlite_url: str, tmp_path: Path) -> None:
     client = serve(projects=["toy"], database_url=sqlite_url)
     client.post("/v1/toy/predict", json=example("toy")).raise_for_status()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from datetime import date
+from functools import cache
 from typing import Any
 
 import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from serve.api.problems import ProblemError, as_problem
 from serve.models.errors import InvalidInputError, MalformedError
@@ -30,6 +31,7 @@ VALUES = [
 ]  # fmt: skip
 
 
+@cache
 def codec(name: str) -> RowCodec:
     return RowCodec(load_project(name), max_batch=3)
 
@@ -55,7 +57,7 @@ def accepts(codec: RowCodec, content: bytes) -> bool:
 
 def pydantic_accepts(project: Project, content: bytes) -> bool:
     try:
-        TypeAdapter(project.row).validate_json(content, strict=True)
+        project.row.model_validate_json(content, strict=True)
     except ValidationError:
         return False
     return True
@@ -73,7 +75,7 @@ def test_rows_become_the_columns_that_training_had(project: Project) -> None:
 
 @pytest.mark.parametrize("value", VALUES)
 def test_a_value_is_taken_as_training_takes_it_or_named(project: Project, value: str) -> None:
-    reader = RowCodec(project, 3)
+    reader = codec(project.name)
     for column in project.columns:
         others = {key: given for key, given in example(project.name).items() if key != column.name}
         content = f'{json.dumps(others)[:-1]}, "{column.name}": {value}}}'.encode()
@@ -93,7 +95,7 @@ def test_a_value_is_taken_as_training_takes_it_or_named(project: Project, value:
 
 @pytest.mark.parametrize("value", VALUES)
 def test_what_is_decoded_at_once_is_what_the_slower_way_reads(project: Project, value: str) -> None:
-    reader = RowCodec(project, 3)
+    reader = codec(project.name)
     for column in project.columns:
         row = json.loads(body(project.name)) | {column.name: "@"}
         content = json.dumps(row).replace('"@"', value).encode()
@@ -114,7 +116,7 @@ def test_numbers_that_json_does_not_have_are_refused(project: Project, word: str
 
 
 def test_a_whole_number_with_a_point_is_an_integer(project: Project) -> None:
-    reader = RowCodec(project, 3)
+    reader = codec(project.name)
     row = example(project.name)
     floats = {name: float(value) if isinstance(value, int) else value for name, value in row.items()}
     for given in (row, floats):
@@ -123,7 +125,7 @@ def test_a_whole_number_with_a_point_is_an_integer(project: Project) -> None:
 
 
 def test_a_gap_may_be_null_or_left_out(project: Project) -> None:
-    reader = RowCodec(project, 3)
+    reader = codec(project.name)
     optional = [column.name for column in project.columns if not column.required]
     given = example(project.name)
     left_out = reader.read_row(json.dumps({key: given[key] for key in given if key not in optional}).encode())
@@ -189,6 +191,7 @@ def test_text_that_is_no_utf8_is_refused() -> None:
         assert problem_of("toy_price", b'{"rows": [' + content + b"]}" if batch else content, batch=batch).status == 400
 
 
+@pytest.mark.slow
 def test_a_large_body_full_of_mistakes_is_refused_quickly() -> None:
     rows = b'{"rows": [' + b",".join([b"{}"] * 1_000_000) + b"]}"
     fields = json.dumps({**example("toy_plain"), "roads": -1, **{f"x{number}": 1 for number in range(200_000)}}).encode()
@@ -245,7 +248,7 @@ def bounded(project: Project) -> list[Column]:
 
 
 def test_bounds_hold_to_the_last_bit(project: Project) -> None:
-    reader = RowCodec(project, 3)
+    reader = codec(project.name)
     for column in bounded(project):
         if column.ge is not None:
             assert accepts(reader, body(project.name, **{column.name: column.ge}))

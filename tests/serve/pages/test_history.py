@@ -51,6 +51,7 @@ def test_refused_and_promoted_models_are_shown_with_reason_rules_and_numbers(ser
     assert "1 of 2 models were promoted; the last one has 0.800." in text
 
 
+@pytest.mark.slow
 def test_versions_that_do_not_serve_have_a_command_that_brings_them_back(serve: Serve, root: Path) -> None:
     digest = serve(root=root).get("/v1/toy").json()["hash"]
     write_ledger(root, decided("v1.0.0", "a" * 64), decided("v1.1.0", digest), deployed("v1.1.0", digest))

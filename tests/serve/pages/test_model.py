@@ -90,6 +90,7 @@ def test_curves_of_another_model_are_not_shown(serve: Serve, root: Path) -> None
     assert 'id="importance"' in text
 
 
+@pytest.mark.slow
 def test_charts_of_a_version_from_before_the_columns_were_renamed_are_left_out_with_a_sentence(
     serve: Serve, root: Path
 ) -> None:
@@ -112,6 +113,7 @@ def rename(path: Path, header: str) -> None:
     path.write_text("\n".join([header, *path.read_text().splitlines()[1:]]) + "\n")
 
 
+@pytest.mark.slow
 def test_the_model_stands_beside_the_champion_it_was_compared_with(serve: Serve, root: Path) -> None:
     digest = serve(root=root).get("/v1/toy").json()["hash"]
     metrics = {"roc_auc": {"value": 0.701, "low": 0.65, "high": 0.75}}
@@ -129,6 +131,7 @@ def test_the_model_stands_beside_the_champion_it_was_compared_with(serve: Serve,
     assert "those of v1.0.0 on its own" not in shown(serve(root=root))  # it is this very model
 
 
+@pytest.mark.slow
 def test_groups_that_are_flagged_at_different_rates_are_marked_by_the_four_fifths_rule(serve: Serve, root: Path) -> None:
     path = root / "reports" / "toy" / "evaluation.json"
     evaluation = json.loads(path.read_text())

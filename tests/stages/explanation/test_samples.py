@@ -43,6 +43,7 @@ def test_training_rows_and_rows_that_break_the_schema_are_left_out(monkeypatch: 
     assert [row["rooms"] for row in rows_of(train, project)] == [6.0, 7.0, 8.0]
 
 
+@pytest.mark.slow
 def test_what_the_adverts_of_one_object_have_in_common_is_not_drawn() -> None:
     project = toy("toy_price")
     train = records(project, 300)
@@ -62,6 +63,7 @@ def test_predictions_are_ranked_among_scores_or_true_values(project: Project, fi
     assert (found[0], found[50], found[-1]) == pytest.approx((among.min(), np.median(among), among.max()))
 
 
+@pytest.mark.slow
 def test_another_seed_draws_other_rows(project: Project) -> None:
     drawn = [rows_of(records(project, 200), project, seed) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]

@@ -86,6 +86,7 @@ def test_numbers_depend_on_texts_by_the_outcome() -> None:
     assert graz[1] - other[1] > 0.5 * (graz[0] - other[0]) > 30
 
 
+@pytest.mark.slow
 def test_numbers_have_the_decimals_of_their_column_and_no_extremes() -> None:
     values = table()
     values["size"][7], values["heating"][8], values["built"][9] = 9_999.0, 99_999.0, np.datetime64("1200-01-01")
@@ -130,6 +131,7 @@ def test_a_column_without_values_stays_empty() -> None:
     assert is_missing(draw(values)["size"]).all()
 
 
+@pytest.mark.slow
 def test_rows_depend_on_the_seed_alone() -> None:
     first, again, other = (draw(table(), seed=seed) for seed in (0, 0, 1))
     for name in first:
@@ -137,6 +139,7 @@ def test_rows_depend_on_the_seed_alone() -> None:
     assert (first["heating"] != other["heating"]).any()
 
 
+@pytest.mark.slow
 def test_any_table_gives_rows_with_its_columns(project: Project) -> None:
     for rows in (1, 12, 60):
         frame = records(project, 2 * rows).head(rows)

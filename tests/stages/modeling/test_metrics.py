@@ -158,6 +158,7 @@ def test_bootstrap_draws_whole_samples_and_depends_on_the_seed_alone() -> None:
     assert not np.array_equal(bootstrap(watch, 50, 300, seed=2)[1]["first"], draws["first"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_intervals_hold_the_value_of_all_rows_and_narrow_with_more_of_them(seed: int) -> None:
     widths = []

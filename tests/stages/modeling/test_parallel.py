@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import LocalCluster
 
 from stages.core.cli import UserError
 from stages.modeling import parallel
@@ -27,6 +26,8 @@ PARCELS = toy()
 @contextmanager
 def cluster(workers: int, **options: Any) -> Iterator[str]:
     """The address of a Dask scheduler on this machine."""
+    from distributed import LocalCluster  # here, as it takes half a second
+
     local: Any = LocalCluster  # it has no types
     with local(n_workers=workers, threads_per_worker=2, dashboard_address=":0", protocol="tcp", **options) as running:
         yield running.scheduler_address

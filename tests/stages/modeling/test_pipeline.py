@@ -136,6 +136,7 @@ def test_resampling_happens_only_while_fitting(
     assert model.predict_proba(frame).shape == (300, 2)
 
 
+@pytest.mark.slow
 def test_calibration_undoes_what_oversampling_does_to_the_level_of_the_probabilities() -> None:
     frame = records(CHURN, 1_000)
     features = RowFeatures("toy").transform(frame)
@@ -148,6 +149,7 @@ def test_calibration_undoes_what_oversampling_does_to_the_level_of_the_probabili
     assert level["sigmoid"] == pytest.approx(frame["late"].mean(), abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calibration", ["none", "sigmoid", "isotonic"])
 @pytest.mark.parametrize("name", ["hist_gradient_boosting", "random_forest"])
 def test_calibrating_a_models_own_probabilities_gives_those_it_predicts(name: str, calibration: str) -> None:

@@ -21,6 +21,7 @@ def read(address: str, limit: int = 50_000, name: str = "toy") -> Batch:
     return read_file(address, model.project, model.reference, limit, seed=0)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_and_how_they_are_cut_change_nothing(random: Any) -> None:
@@ -96,6 +97,7 @@ def test_a_file_that_is_no_batch_is_one_clear_sentence(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_parquet_file_is_read_in_parts_and_equals_the_same_rows_as_csv(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

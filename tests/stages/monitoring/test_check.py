@@ -58,6 +58,7 @@ def test_a_column_that_moved_is_named_with_its_rank_and_what_it_was() -> None:
     assert "The batch has no outcomes, so concept drift cannot be detected." in found["reason"]
 
 
+@pytest.mark.slow
 def test_columns_are_named_in_the_order_of_their_weight_in_the_model() -> None:
     frame = parcels()
     frame = frame.assign(distance=frame["distance"] + 65, value=frame["value"] * 2, carrier="Cat")
@@ -72,6 +73,7 @@ def test_columns_are_named_in_the_order_of_their_weight_in_the_model() -> None:
     assert "`carrier` (number 2) is 'Cat' in 100.0% of the rows against" in report(frame)["reason"]
 
 
+@pytest.mark.slow
 def test_missing_values_and_spread_have_words_of_their_own() -> None:
     frame = parcels()
     rng = np.random.default_rng(0)
@@ -84,6 +86,7 @@ def test_missing_values_and_spread_have_words_of_their_own() -> None:
     assert "`weight` (number 5) is missing in 1" in found["reason"]
 
 
+@pytest.mark.slow
 def test_a_dependence_that_is_gone_shows_in_no_column_but_in_all_together() -> None:
     frame = parcels(3_000)
     dealt = np.random.default_rng(0).permutation(frame["value"])
@@ -93,6 +96,7 @@ def test_a_dependence_that_is_gone_shows_in_no_column_but_in_all_together() -> N
     assert found["verdict"] == "retrain"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "evidence"), [(0.3, ["joint"]), (-0.3, ["joint"]), (0.05, [])])
 def test_a_dependence_that_only_its_own_test_finds_counts_too_where_it_is_large(
     size: float, evidence: list[str], monkeypatch: pytest.MonkeyPatch
@@ -105,6 +109,7 @@ def test_a_dependence_that_only_its_own_test_finds_counts_too_where_it_is_large(
     assert ("The dependence of `value` on the other columns changed." in found["reason"]) == bool(evidence)
 
 
+@pytest.mark.slow
 def test_outcomes_that_follow_otherwise_from_the_same_rows_show_only_where_they_are_known() -> None:
     frame = raw(rows=3_000, shift="concept")
     told, untold = report(frame), report(frame.drop(columns="late"))
@@ -118,6 +123,7 @@ def test_outcomes_that_follow_otherwise_from_the_same_rows_show_only_where_they_
     assert told["outcomes"]["pattern"]["along"] in ("distance", "express", "carrier", "the score")
 
 
+@pytest.mark.slow
 def test_prices_that_rose_for_all_are_a_bias_and_a_regression_without_outcomes_is_not_estimated() -> None:
     raised = raw("toy_price", 1_500, shift="inflation")
     told, untold = report(raised, "toy_price"), report(raised.drop(columns="price"), "toy_price")
@@ -128,6 +134,7 @@ def test_prices_that_rose_for_all_are_a_bias_and_a_regression_without_outcomes_i
     assert "The error of a regression is not estimated without them." in untold["reason"]
 
 
+@pytest.mark.slow
 def test_a_model_that_does_better_than_in_training_is_no_reason_to_retrain() -> None:
     model = live()
     worse = replace(model, out_of_fold=model.out_of_fold.assign(score=model.out_of_fold["score"] * 0.5 + 0.1))
@@ -137,6 +144,7 @@ def test_a_model_that_does_better_than_in_training_is_no_reason_to_retrain() -> 
     assert found["verdict"] == "keep"
 
 
+@pytest.mark.slow
 def test_outcomes_of_some_rows_are_used_and_of_too_few_not() -> None:
     frame = raw(rows=1_000, shift="concept")
     for count in (99, 400):
@@ -146,6 +154,7 @@ def test_outcomes_of_some_rows_are_used_and_of_too_few_not() -> None:
         frame = raw(rows=1_000, shift="concept")
 
 
+@pytest.mark.slow
 def test_rows_that_training_leaves_out_are_left_out_where_outcomes_tell_them() -> None:
     adverts = raw("toy_price", 1_000)
     cheap = adverts.assign(price=adverts["price"].where(adverts.index >= 50, 1.0))
@@ -164,6 +173,7 @@ def test_outcomes_of_one_class_alone_are_no_fair_sample_and_not_used() -> None:
     assert found["expected"]
 
 
+@pytest.mark.slow
 def test_outcomes_that_are_known_of_other_rows_than_the_rest_are_not_used() -> None:
     frame = raw(rows=1_000)
     scores = truth(live().project, frame)
@@ -172,6 +182,7 @@ def test_outcomes_that_are_known_of_other_rows_than_the_rest_are_not_used() -> N
     assert "the scores of the 500 rows whose outcome is known differ from those of the other 500" in found["reason"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [0, 3])
 def test_a_column_that_is_empty_or_nearly_so_in_training_and_in_the_batch_is_left_out(values: int) -> None:
     model, frame = live("toy_price"), raw("toy_price", 500)
@@ -211,6 +222,7 @@ def test_refusing_beats_retraining_and_only_evidence_that_counts_leads_to_it(
     assert verdict == ("refuse" if faulty else "retrain" if evidence & counted else "keep")
 
 
+@pytest.mark.slow
 def test_evidence_that_does_not_count_is_reported_and_the_model_kept() -> None:
     found = report(raw(rows=1_000, shift="covariate", labels=False), retrain_on=["loss"])
     assert found["verdict"] == "keep"
@@ -226,6 +238,7 @@ def test_correcting_for_the_number_of_tests_never_finds_more() -> None:
         assert min(test["q"] for test in tests) <= len(tests) * min(test["p"] for test in tests)
 
 
+@pytest.mark.slow
 def test_a_trivial_shift_in_many_rows_is_no_drift() -> None:
     frame = raw(rows=40_000, labels=False)
     found = report(frame.assign(value=frame["value"] + 5))
@@ -234,6 +247,7 @@ def test_a_trivial_shift_in_many_rows_is_no_drift() -> None:
     assert not value["drifted"]
 
 
+@pytest.mark.slow
 def test_the_report_says_how_exact_a_sample_is() -> None:
     model = live()
     batch = gathered(model, parcels(2_000), limit=400)
@@ -246,6 +260,7 @@ def test_the_report_says_how_exact_a_sample_is() -> None:
     assert "400 rows drawn from 2,000 rows, in which shares are exact to 4.9 points," in found["reason"]
 
 
+@pytest.mark.slow
 def test_the_day_of_the_advert_is_no_drift() -> None:
     later = raw("toy_price", 800, labels=False)
     later["posted"] += np.timedelta64(3 * 365, "D")

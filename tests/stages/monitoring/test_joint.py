@@ -66,6 +66,7 @@ def test_a_spread_that_grew_is_seen_sooner_where_another_column_tells_what_to_ex
     assert np.median([dependence(usual, now)["p"] for usual, now in draws]) < alone / 20
 
 
+@pytest.mark.slow
 def test_numbers_without_a_change_seldom_seem_to_depend_otherwise() -> None:
     rng = np.random.default_rng(8)
     found = [dependence(followers(rng, 300), followers(rng, 200))["p"] for _ in range(400)]

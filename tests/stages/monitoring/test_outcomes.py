@@ -50,6 +50,7 @@ def test_a_bias_is_found_with_its_sign_in_standard_deviations(shift: float) -> N
     assert found["size"] == pytest.approx(shift, abs=0.1)
 
 
+@pytest.mark.slow
 def test_expected_performance_is_what_calibrated_probabilities_would_give() -> None:
     rng = np.random.default_rng(0)
     scores = rng.beta(1, 3, 20_000)

@@ -116,6 +116,7 @@ def test_a_unit_that_moves_a_wide_column_by_little_is_recognised_and_chance_is_n
     assert found == [[], ["value"], ["value"]]
 
 
+@pytest.mark.slow
 def test_another_unit_is_refused_only_where_no_other_column_changed() -> None:
     cents = raw("toy", 1_000, labels=False)
     cents["value"] *= 100
@@ -126,6 +127,7 @@ def test_another_unit_is_refused_only_where_no_other_column_changed() -> None:
     assert moved["verdict"] == "retrain"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factor", "words"),
     [(10, "times its values in training and otherwise distributed the same"), (0.001, "median of `price` is")],
@@ -139,6 +141,7 @@ def test_a_target_in_another_unit_is_refused_though_training_would_leave_the_row
     assert not [entry["column"] for entry in found["columns"] if entry["drifted"] and entry["column"] in inputs]
 
 
+@pytest.mark.slow
 def test_more_rows_that_training_would_leave_out_than_it_did_are_refused_and_counted() -> None:
     frame = raw("toy_price", 1_000)
     found = report(frame.assign(price=frame["price"].where(frame.index >= 300, 1.0)), "toy_price")

@@ -113,6 +113,7 @@ def test_outside_a_repository_dvc_says_so(workspace: Path) -> None:
         fetch_files(FILES, Path("out"))
 
 
+@pytest.mark.slow
 def test_dvc_is_imported_only_where_files_are_fetched() -> None:
     imports = "import sys, stages.promotion.tags, stages.promotion.installation, stages.promotion.replay"
     code = f"{imports}; print('dvc' in sys.modules, 'gto' in sys.modules)"

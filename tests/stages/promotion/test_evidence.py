@@ -128,6 +128,7 @@ def models(project: Project, test: pd.DataFrame, *noises: float) -> list[Model]:
     return [Model(manifest, target * np.exp(size * noise)) for size in noises]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("project", [PARCELS, BOATS])
 def test_of_two_models_the_better_wins_on_the_rows_that_the_champion_does_not_know(project: Project) -> None:
     test = records(project, 300)

@@ -227,6 +227,7 @@ def outcomes(probability: np.ndarray, seed: int) -> np.ndarray:
     return (np.random.default_rng(seed).random(len(probability)) < probability).astype(float)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [40, 500, 5000])
 def test_chance_gives_a_perfectly_calibrated_model_more_than_its_noise_in_few_cases(rows: int) -> None:
     probability = np.random.default_rng(1).beta(1, 3, rows)

@@ -136,6 +136,7 @@ def append_many(number: int) -> None:
         ledger.append("toy", DRIFT | {"writer": number, "turn": turn, "filler": "x" * 10_000})
 
 
+@pytest.mark.slow
 def test_processes_that_append_at_once_lose_no_line_and_a_reader_meanwhile_sees_whole_ones(workspace: Path) -> None:
     ledger.append("toy", DRIFT)
     done, seen = threading.Event(), []

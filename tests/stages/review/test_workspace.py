@@ -72,6 +72,7 @@ def test_a_mistake_in_params_is_named(copy: Path, place: str, value: Any, messag
     assert refusal(copy).startswith(f"{copy / 'params.yaml'}: {message}")
 
 
+@pytest.mark.slow
 def test_all_mistakes_in_params_are_named_at_once(copy: Path) -> None:
     for name in project_names():
         change(copy / "params.yaml", f"{name}.prepare.test_size", 2)
@@ -131,6 +132,7 @@ def test_a_module_without_a_valid_project_is_named(
     assert str(error.value).startswith(message)
 
 
+@pytest.mark.slow
 def test_the_command_says_that_all_is_well_or_what_is_not(copy: Path) -> None:
     def run() -> tuple[int, str]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}

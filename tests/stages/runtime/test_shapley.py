@@ -183,6 +183,7 @@ def test_every_kind_of_model_is_explained_for_every_row_that_the_schema_allows(
     assert not set("<>\n") & set("".join(said))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "estimator", "calibration", "expected"),
     [
