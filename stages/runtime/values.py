@@ -60,19 +60,17 @@ def read_column(given: np.ndarray | Sequence[Any], column: Column) -> tuple[np.n
         if column.kind == "date" and given.dtype.kind == "M":
             return given.astype("datetime64[D]"), np.zeros(len(given), dtype=bool)
         given = given.tolist()
-    read = reader(column, {value for value in given if isinstance(value, str)})
-    known: dict[str, Any] = {}
-    found = []
-    for value in given:
-        if isinstance(value, str):
-            if value not in known:
-                known[value] = read(value)
-            found.append(known[value])
-        else:
-            found.append(None if value is None else read(value))
+    texts = {value for value in given if isinstance(value, str)}
+    read = reader(column, texts)
+    known: dict[Any, Any] = {None: None, **{text: read(text) for text in texts}}
+    try:
+        found = list(map(known.__getitem__, given))  # a text is read once however often it is there
+    except (KeyError, TypeError):
+        found = [known[value] if value is None or isinstance(value, str) else read(value) for value in given]
     wrong = np.array([value is UNREADABLE for value in found], dtype=bool)
-    array = np.array([None if value is UNREADABLE else value for value in found], dtype=DTYPES[column.kind])
-    return array, wrong
+    if wrong.any():
+        found = [None if value is UNREADABLE else value for value in found]
+    return np.array(found, dtype=DTYPES[column.kind]), wrong
 
 
 def reader(column: Column, texts: set[str]) -> Callable[[Any], Any]:
