@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from litestar import MediaType, Request, get
 from litestar.static_files import create_static_files_router
 
 from stages.projects._base import FIRST_DAY, LAST_DAY, Project, columns_of
+from stages.runtime.values import MISSING_WORDS
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -33,6 +35,11 @@ THRESHOLD = {
     "schema": {"type": "number", "minimum": 0, "maximum": 1},
 }
 DAY = r"^((19|20|21)\d\d|2200)-\d\d-\d\d$"  # what JSON Schema can say of the range of dates
+# Texts that are taken as they are, by JSON Schema: single blanks inside, and no word for a missing value.
+WORDS = "|".join(
+    "".join(f"[{c}{c.upper()}]" if c.isalpha() else re.escape(c) for c in word) for word in sorted(MISSING_WORDS)
+)
+TEXT = rf"^(?!({WORDS})$)\S+( \S+)*$"
 SCRIPT = 'SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});\n'
 
 
@@ -46,6 +53,11 @@ def row_schema(project: Project) -> dict[str, Any]:
         if column.kind == "date":
             notes.append(f"Between {FIRST_DAY} and {LAST_DAY}.")
             field["pattern"] = DAY
+        if column.kind == "text" and not column.choices and not column.pattern:
+            notes.append("Blanks around it and words for a missing value, such as NA, are read as that.")
+            for part in field.get("anyOf", [field]):
+                if part.get("type") == "string":
+                    part["pattern"] = TEXT
         if notes:
             field["description"] = " ".join(filter(None, [field.get("description"), *notes]))
     schema["example"] = project.example_row

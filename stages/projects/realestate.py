@@ -31,7 +31,9 @@ class Row(BaseModel):
     city: Annotated[
         str | None, Field(title="Town", min_length=1, max_length=80, examples=["West Hartford"], json_schema_extra=NAME)
     ] = None
-    zip_code: Annotated[str | None, Field(title="ZIP code", min_length=5, pattern="^[0-9]{5}$", examples=["06117"])] = None
+    zip_code: Annotated[
+        str | None, Field(title="ZIP code", min_length=5, max_length=5, pattern="^[0-9]{5}$", examples=["06117"])
+    ] = None
     house_size: Annotated[
         float | None,
         Field(title="Living area", gt=0, le=5_000_000, examples=[1_850], json_schema_extra={"unit": "square feet"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -110,7 +111,7 @@ def delimiter_of(text: str) -> str:
 
 def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The records that are not blank, each with the line that it begins on; ValueError for a quote that is never closed."""
-    reader = csv.reader(_lines(text), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1
     try:
         for cells in reader:
@@ -119,12 +120,6 @@ def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
             line = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(f"the quoting in line {line} is wrong ({error})") from None
-
-
-def _lines(text: str) -> Iterator[str]:
-    """The lines with their ends. `str.splitlines` would also split at characters that cells may contain."""
-    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
-        yield f"{line}\n"
 
 
 def match_names(names: Iterable[str], columns: Iterable[Column]) -> dict[str, str]:

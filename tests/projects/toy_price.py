@@ -47,7 +47,9 @@ class Row(BaseModel):
     fuel: Annotated[Fuel, Field(title="Fuel", examples=["gas"])]
     cabins: Annotated[int | None, Field(title="Cabins", ge=0, le=16, examples=[2])] = None
     moored: Annotated[Literal[0, 1] | None, Field(title="Has a mooring", examples=[1])] = None
-    berth: Annotated[str | None, Field(title="Berth", min_length=5, pattern="^[0-9]{5}$", examples=["00417"])] = None
+    berth: Annotated[
+        str | None, Field(title="Berth", min_length=5, max_length=5, pattern="^[0-9]{5}$", examples=["00417"])
+    ] = None
     surveyed: Annotated[date | None, Field(title="Last survey", examples=["2016-05-09"])] = None
     posted: Annotated[date | None, Field(title="Day of the advert", examples=["2019-03-14"])] = None
 
