@@ -4,6 +4,7 @@ adverts whose price is outside the model's interval.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,15 @@ OTHER = "all others"
 
 
 def market(
-    frame: pd.DataFrame, scores: np.ndarray, interval: dict[str, Any], project: Project, seed: int
+    frame: pd.DataFrame,
+    scores: np.ndarray,
+    answer: Callable[[pd.DataFrame], np.ndarray],
+    interval: dict[str, Any],
+    project: Project,
+    seed: int,
 ) -> dict[str, Any] | None:
     """The market of a project, None for one that has none. `scores`, of shape (rows,), are prices by a model that did not
-    see the row.
+    see the row; `answer` gives those of the model that serves, which was trained on it.
 
     Lists hold the drawn adverts and behind them the offers: price, side of the interval (-1 below, 1 above) and the
     dimensions, which for a text are places among its levels. An offer says at which place of the lists it is. It states
@@ -45,7 +51,7 @@ def market(
     offers = furthest(side * complete, distance, objects(frame, project))
     shown = np.concatenate([drawn, offers])
     rows = json_rows({name: array[offers] for name, array in values.items()}, project.columns)
-    estimates = {"model": scores[offers], "low": low[offers], "high": high[offers]}
+    estimates = {"model": scores[offers], "low": low[offers], "high": high[offers], "serves": answer(frame.iloc[offers])}
     return {
         "total": len(frame),
         "drawn": len(drawn),

@@ -92,7 +92,7 @@ function summary(schema, file, { names, unused, refused }, done, complete) {
   if (unused.length) parts.push(el("p", { class: "note" }, `The model does not use: ${unused.join(", ")}.`));
   const warned = done.filter(({ answer }) => answer.warnings.length).length;
   if (warned) {
-    const text = `${count(warned)} predicted rows have a value that training had not met: see the column warnings of the download.`;
+    const text = `${count(warned)} predicted rows have a warning: see the column warnings of the download.`;
     parts.push(el("p", { class: "notice warn" }, text));
   }
   if (done.length) {

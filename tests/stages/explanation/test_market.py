@@ -24,8 +24,13 @@ def cars(rows: int = 400) -> tuple[pd.DataFrame, np.ndarray]:
     return frame, frame["price"].to_numpy() * np.exp(np.random.default_rng(1).normal(0, 0.3, len(frame)))
 
 
+def doubled(frame: pd.DataFrame) -> np.ndarray:
+    """Answers of the model that serves, twice what is asked."""
+    return 2 * frame["price"].to_numpy()
+
+
 def made(frame: pd.DataFrame, scores: np.ndarray, project: Project | None = None, **interval: Any) -> dict[str, Any]:
-    found = market(frame, scores, INTERVAL | interval, project or load_project("toy_price"), seed=0)
+    found = market(frame, scores, doubled, INTERVAL | interval, project or load_project("toy_price"), seed=0)
     assert found is not None
     return found
 
@@ -41,6 +46,7 @@ def test_offers_lie_outside_the_interval_say_everything_and_can_be_predicted(rad
         asked = found["price"][offer["at"]]
         assert (asked < offer["low"]) if side < 0 else (asked > offer["high"])
         assert offer["low"] < offer["model"] < offer["high"]
+        assert offer["serves"] == pytest.approx(2 * asked, rel=1e-5)
         load_project("toy_price").row.model_validate(offer["row"])
         distances.append(abs(np.log(asked / offer["model"])) if scale == "log" else abs(asked - offer["model"]))
         assert all(dimension["values"][offer["at"]] is not None for dimension in found["dimensions"])
