@@ -74,9 +74,7 @@ def _data(project: Project, manifest: dict[str, Any], data: dict[str, Any]) -> s
         f"- {count:,} x {reason}" for source in data["sources"] for reason, count in source["rejected_by_reason"].items()
     ]
     reasons += [
-        f"- {count:,} accepted rows were left out: {reason}"
-        for source in data["sources"]
-        for reason, count in source["left_out"].items()
+        f"- {count:,} x left out: {reason}" for source in data["sources"] for reason, count in source["left_out"].items()
     ]
     copied = sum(source["copies"] for source in data["sources"])
     earlier = sum(source["in_earlier_source"] for source in data["sources"])

@@ -19,6 +19,7 @@ from stages.runtime.intervals import interval_bounds
 
 ADVERTS = 6_000  # drawn at random where there are more, as a browser has to hold them
 OFFERS = 300  # below the interval, and as many above
+DIGITS = 12  # of prices: the page and an answer about the same advert show the same whole numbers
 LEVELS = 40  # of a text without listed choices; what is rarer is one group
 OTHER = "all others"
 
@@ -56,11 +57,15 @@ def market(
         "total": len(frame),
         "drawn": len(drawn),
         "coverage": interval["coverage"],
-        "price": numbers(asked[shown], 6),
+        "price": numbers(asked[shown], DIGITS),
         "side": side[shown].tolist(),
         "dimensions": [dimension(name, title, sorted_by[name][shown], project) for name, title in project.market.items()],
         "offers": [
-            {"at": len(drawn) + place, "row": row, **{name: rounded(array[place], 6) for name, array in estimates.items()}}
+            {
+                "at": len(drawn) + place,
+                "row": row,
+                **{name: rounded(array[place], DIGITS) for name, array in estimates.items()},
+            }
             for place, row in enumerate(rows)
         ],
     }

@@ -20,20 +20,19 @@ PARTS = {"key": np.uint64, "day": np.int64, "asked": np.float64, "unseen": np.fl
 
 
 def adverts_table(project: Project, columns: Columns, asked: np.ndarray, unseen: np.ndarray) -> dict[str, np.ndarray]:
-    """What `adverts.npz` holds of the training rows, ordered by key: the day, the price asked, and the price by a model that
-    did not see the advert, each of shape (rows,). Without rows for a project that has no market.
+    """What `adverts.npz` holds of the training rows: the key, the day, the price asked, and the price by a model that did
+    not see the advert, each of shape (rows,). Without rows for a project that has no market.
     """
     if not project.market:
         return {name: np.empty(0, dtype) for name, dtype in PARTS.items()}
     table = {"key": keys(columns, project), "day": days(columns, project), "asked": asked, "unseen": unseen}
-    order = np.argsort(table["key"], kind="stable")
-    return {name: table[name][order].astype(dtype) for name, dtype in PARTS.items()}
+    return {name: np.asarray(table[name], dtype) for name, dtype in PARTS.items()}
 
 
-def keys(columns: Columns, project: Project) -> np.ndarray:
-    """A hash of each row's inputs without the day of the valuation, shape (rows,)."""
+def keys(columns: Columns, project: Project) -> list[int]:
+    """A hash of each row's inputs without the day of the valuation."""
     rows = zip(*(columns[c.name].tolist() for c in project.columns if c.name != project.time_column), strict=True)
-    return np.array([int.from_bytes(blake2b(repr(row).encode(), digest_size=8).digest()) for row in rows], dtype=np.uint64)
+    return [int.from_bytes(blake2b(repr(row).encode(), digest_size=8).digest()) for row in rows]
 
 
 def days(columns: Columns, project: Project) -> np.ndarray:
@@ -49,7 +48,10 @@ class Trained:
     def __init__(self, project: Project, table: Mapping[str, np.ndarray]) -> None:
         self.model = str(table["model"])
         self._project = project
-        self._key, self._day, self._asked, self._unseen = (table[name] for name in PARTS)
+        key, self._day, self._asked, self._unseen = (table[name] for name in PARTS)
+        self._places: dict[int, list[int]] = {}
+        for place, value in enumerate(key.tolist()):
+            self._places.setdefault(value, []).append(place)
         self._title = next(column.title for column in columns_of(project.record) if column.name == project.target)
 
     @classmethod
@@ -68,17 +70,16 @@ class Trained:
         not seen it says. Of several with these inputs those of the same day, if there are any, and else all.
         """
         found: list[list[str]] = [[] for _ in next(iter(columns.values()))]
-        if not len(self._key):
+        if not self._places:
             return found
-        key, day = keys(columns, self._project), days(columns, self._project)
-        first, last = (np.searchsorted(self._key, key, side) for side in ("left", "right"))
-        for row in np.flatnonzero(first < last).tolist():
-            same = np.arange(first[row], last[row])
-            today = same[self._day[same] == day[row]]
-            found[row].append(self._sentence(today if len(today) else same))
+        identities = zip(keys(columns, self._project), days(columns, self._project).tolist(), strict=True)
+        for row, (key, day) in enumerate(identities):
+            if places := self._places.get(key):
+                same = [place for place in places if self._day[place] == day]
+                found[row].append(self._sentence(same or places))
         return found
 
-    def _sentence(self, places: np.ndarray) -> str:
+    def _sentence(self, places: list[int]) -> str:
         what = "this advert" if len(places) == 1 else f"{len(places)} adverts with these values"
         asked, unseen = self._prices(self._asked[places]), self._prices(self._unseen[places])
         return f"The model was trained on {what}. {self._title}: {asked}. A model that had not seen it says {unseen}."

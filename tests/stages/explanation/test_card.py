@@ -70,7 +70,7 @@ def test_a_card_of_real_data_has_no_banner_and_names_what_was_rejected(project: 
     card = model_card(project, manifest, {"simulated": False, "sources": [source]}, evaluation, importance, PROOF)
     assert "Simulated data" not in card
     assert "- 3 x x: is missing" in card
-    assert "- 1,234 accepted rows were left out: the price is none" in card
+    assert "- 1,234 x left out: the price is none" in card
 
 
 def test_without_a_segment_that_is_large_enough_the_card_says_so(project: Project, finished: Path) -> None:

@@ -53,6 +53,12 @@ def test_offers_lie_outside_the_interval_say_everything_and_can_be_predicted(rad
     assert distances == pytest.approx(sorted(distances, reverse=True), rel=1e-2)
 
 
+def test_prices_of_millions_are_told_to_the_unit_as_an_answer_tells_them() -> None:
+    frame, scores = cars()
+    found = made(frame.assign(price=frame["price"] * 0 + 7_654_321.0), scores * 0 + 1_234_567.0)
+    assert {found["price"][0], found["offers"][0]["model"]} == {7_654_321, 1_234_567}
+
+
 def test_the_sides_of_the_drawn_adverts_are_those_of_their_prices() -> None:
     frame, scores = cars()
     found = made(frame, scores)
