@@ -31,10 +31,9 @@ def main(name: str) -> None:
     raw, quarantine = pd.concat(accepted, ignore_index=True), pd.concat(rejected, ignore_index=True)
     write(paths.data / "quarantine.parquet", quarantine.to_parquet)  # also where it stops: it shows why
     check_rejected(sources, quarantine, settings.max_rejected)
-    for entry, found, why in zip(
-        sources, count_copies(raw, len(sources), project), count_left_out(raw, len(sources), project), strict=True
-    ):
-        entry.update(found, left_out=why)
+    copies, left_out = count_copies(raw, len(sources), project), count_left_out(raw, len(sources), project)
+    for entry, found, reasons in zip(sources, copies, left_out, strict=True):
+        entry.update(found, left_out=reasons)
 
     write(paths.data / "raw.parquet", raw.to_parquet)
     write_json(paths.reports / "data.json", {"simulated": any(s["simulated"] for s in sources), "sources": sources})

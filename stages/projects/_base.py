@@ -132,7 +132,9 @@ class Project:
 
     def why_left_out(self, frame: pd.DataFrame) -> pd.Series:
         """The first reason to leave a row out of training, empty for a row that stays."""
-        why = frame[self.target].map(lambda value: "").astype("str")
+        import pandas as pd
+
+        why = pd.Series("", index=frame.index, dtype="str")
         for reason, mask in self.left_out(frame).items():
             why = why.mask(mask & (why == ""), reason)
         return why
