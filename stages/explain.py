@@ -49,7 +49,8 @@ def main(name: str) -> None:
     write(paths.reports / "card.md", lambda path: path.write_text(card, encoding="utf-8"))
     write_json(paths.reports / "synthetic.json", digest | samples(train, reference, scores, project, seed))
     write_json(paths.reports / "profile.json", digest | profile(train, project))
-    adverts = market(train, unseen, manifest.get("interval", {}), project, seed)
+    answer = partial(predict_scores, model, project=project)
+    adverts = market(train, unseen, answer, manifest.get("interval", {}), project, seed)
     write_json(paths.reports / "market.json", adverts and digest | adverts)
     print(f"{name}: most important are {', '.join(top['Feature'][:3])}; card in {paths.reports}/card.md")
 

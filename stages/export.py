@@ -1,9 +1,13 @@
-"""Reads the model and both splits, writes scorer.onnx, plan.json and explainer.npz: the model as data, proven the same.
+"""Reads the model, its out-of-fold scores and both splits, writes the model as data, proven the same: scorer.onnx, plan.json
+and explainer.npz; and adverts.npz, by which the server knows the adverts that the model was trained on.
 
 python -m stages.export bankchurn
 """
 
 from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
 
 from stages.core.cli import UserError, run
 from stages.core.files import Paths, write, write_json
@@ -25,14 +29,15 @@ def main(name: str) -> None:
     from stages.runtime.identity import md5
     from stages.runtime.probe import TOLERANCE
     from stages.runtime.scorer import Scorer
+    from stages.runtime.trained import adverts_table
 
     project, paths = load_project(name), Paths(name)
     pipeline, digest = joblib.load(paths.model / "model.joblib"), md5(paths.model / "model.joblib")
     model, probe = pipeline["model"], known_row(pipeline, project)
     plan = encoder_plan(unwrap(model).encoder)
-    columns = sum(len(entry["columns"]) for entry in plan)
+    width = sum(len(entry["columns"]) for entry in plan)
     try:
-        graph = build_graph(model, columns, digest).SerializeToString(deterministic=True)
+        graph = build_graph(model, width, digest).SerializeToString(deterministic=True)
     except NotExportableError as error:
         raise UserError(
             f"this model cannot be exported ({error}), and the server never unpickles one: set {name}.train.model in "
@@ -43,11 +48,14 @@ def main(name: str) -> None:
     rows = pd.concat([train, test], ignore_index=True)
     scorer = Scorer(project, plan, graph)
     worst = check_equal(scorer, pipeline, rows, project, load_seed())
-    table = explainer_table(model, scorer, scorer.encode(coerce(rows[: len(train)], project.columns)[0]))
+    columns, scored = coerce(train, project.columns)[0], pd.read_parquet(paths.model / "out_of_fold.parquet")
+    table = explainer_table(model, scorer, scorer.encode(columns))
+    adverts = adverts_table(project, columns, scored["target"].to_numpy(), scored["score"].to_numpy())
     proof = {"rows": 2 * len(rows), "tolerance": TOLERANCE}
     write_json(paths.model / "plan.json", {"model": digest, "plan": plan, "probe": probe, "proof": proof})
     write(paths.model / "scorer.onnx", lambda path: path.write_bytes(graph))
-    write(paths.model / "explainer.npz", lambda path: path.write_bytes(to_bytes({**table, "model": np.array(digest)})))
+    for file, content in (("explainer.npz", table), ("adverts.npz", adverts)):
+        write(paths.model / file, partial(Path.write_bytes, data=to_bytes({**content, "model": np.array(digest)})))
     print(f"{name}: equal to the pipeline within {worst:.1g} relative on {2 * len(rows)} rows")
 
 

@@ -14,7 +14,7 @@ def main(name: str) -> None:
 
     from stages.core.params import load_block, load_seed
     from stages.intake.settings import Ingest
-    from stages.intake.sift import check_header, check_rejected, count_copies, sift, source_entry
+    from stages.intake.sift import check_header, check_rejected, count_copies, count_left_out, sift, source_entry
     from stages.intake.sources import read_source
     from stages.projects._base import columns_of, load_project
 
@@ -31,8 +31,9 @@ def main(name: str) -> None:
     raw, quarantine = pd.concat(accepted, ignore_index=True), pd.concat(rejected, ignore_index=True)
     write(paths.data / "quarantine.parquet", quarantine.to_parquet)  # also where it stops: it shows why
     check_rejected(sources, quarantine, settings.max_rejected)
-    for entry, found in zip(sources, count_copies(raw, len(sources), project), strict=True):
-        entry.update(found)
+    copies, left_out = count_copies(raw, len(sources), project), count_left_out(raw, len(sources), project)
+    for entry, found, reasons in zip(sources, copies, left_out, strict=True):
+        entry.update(found, left_out=reasons)
 
     write(paths.data / "raw.parquet", raw.to_parquet)
     write_json(paths.reports / "data.json", {"simulated": any(s["simulated"] for s in sources), "sources": sources})

@@ -19,7 +19,8 @@ def main(name: str) -> None:
 
     project, settings, paths = load_project(name), load_block(name, "prepare", Prepare), Paths(name)
     raw = pd.read_parquet(paths.data / "raw.parquet")
-    frame = project.clean(raw)
+    why = project.why_left_out(raw)
+    frame = raw[why == ""]
     check_leaks(frame, project)
     keys = draw_keys(raw["source"], load_seed())
     test = split_rows(frame, keys[frame.index], settings.test_size, project)
@@ -29,6 +30,8 @@ def main(name: str) -> None:
         write(paths.data / f"{side}.parquet", rows.drop(columns="source").reset_index(drop=True).to_parquet)
     write(paths.data / "split.parquet", record_split(raw, frame, test).to_parquet)
     print(f"{name}: {int((~test).sum())} rows to train on, {int(test.sum())} to test on, {len(raw) - len(frame)} left out")
+    for reason, count in why[why != ""].value_counts().items():
+        print(f"    {count} x {reason}")
 
 
 if __name__ == "__main__":

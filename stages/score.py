@@ -1,5 +1,6 @@
 """Reads rows from a CSV or Parquet file, writes what the server would answer to each as Parquet: the column `score`,
-`warnings` about values that training had not met, and `refused`, the reason why a row has no score.
+`warnings` about values that training had not met and adverts that the model was trained on, and `refused`, the reason why a
+row has no score.
 
 python -m stages.score bankchurn rows.csv scores.parquet
 """
@@ -27,24 +28,27 @@ def main(name: str, rows: str, scores: Path) -> None:
     from stages.intake.sources import load_file
     from stages.modeling.scoring import load_scorer
     from stages.projects._base import load_project
+    from stages.runtime.trained import FILE, Trained
     from stages.runtime.unseen import Unseen
 
     project, folder = load_project(name), Paths(name).model
     source = load_file(rows, project)
     check_header(source, project.columns)
     accepted, rejected, counts = sift(source.frame, project.columns, source.faults)
-    reasons = "".join(f"\n    {count} x {reason}" for reason, count in counts.items())
+    reasons = [f"{count} x {reason}" for reason, count in counts.items()]
     if accepted.empty:
-        raise UserError(f"{rows}: no row can be scored:{reasons}")
+        raise UserError(f"no row of {rows} can be scored: {'; '.join(reasons)}")
     columns = coerce(accepted, project.columns)[0]
-    unseen = Unseen(project.columns, read_json(folder / "population.json")).warnings(columns)
-    scored = pd.DataFrame(
-        {"score": load_scorer(project, folder)(columns), "warnings": [" ".join(texts) for texts in unseen]}, accepted.index
-    )
+    warnings = Unseen(project.columns, read_json(folder / "population.json")).warnings(columns)
+    if (folder / FILE).exists():  # models of older pipelines have none
+        for texts, more in zip(warnings, Trained.load(project, folder / FILE).warnings(columns), strict=True):
+            texts += more
+    scored = pd.DataFrame({"score": load_scorer(project, folder)(columns)}, accepted.index)
+    scored["warnings"] = [" ".join(texts) for texts in warnings]
     found = scored.reindex(source.frame.index).fillna({"warnings": ""})
     found["refused"] = rejected["reason"].reindex(found.index).fillna("")
     write(scores, partial(found.to_parquet, index=False))
-    print(f"{name}: {len(scored)} rows scored, {len(rejected)} refused{reasons}")
+    print("\n    ".join([f"{name}: {len(scored)} rows scored, {len(rejected)} refused", *reasons]))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from serve.ids import new_id
 from serve.models.errors import InvalidInputError, TooExtremeError
 from serve.models.loader import Model
 from serve.models.rows import Row
+from stages.projects._base import Columns
 from stages.runtime.intervals import interval_bounds
 from stages.runtime.reasons import reasons
 from stages.runtime.unseen import Unseen
@@ -55,7 +56,7 @@ class Classified(msgspec.Struct):
 
 
 class Valued(msgspec.Struct):
-    """The answer of a regressor; `warnings` name values that training had not met."""
+    """The answer of a regressor; `warnings` name values that training had not met, and an advert that was in training."""
 
     prediction_id: str
     timestamp: datetime
@@ -123,7 +124,7 @@ class Answerer:
         scores = self.model.scorer.score(columns)
         if not (finite := np.isfinite(scores)).all():
             raise TooExtremeError(int(np.argmin(finite)))
-        now, warnings = datetime.now(UTC), self._unseen.warnings(columns)
+        now, warnings = datetime.now(UTC), self._warnings(columns)
         if self._classifies:
             made = zip(scores.tolist(), warnings, strict=True)
             answers: list[Any] = [self._classified(score, threshold, unseen, now) for score, unseen in made]
@@ -166,6 +167,13 @@ class Answerer:
             model=self.ref,
         )
         return encode(explained)
+
+    def _warnings(self, columns: Columns) -> list[list[str]]:
+        warnings = self._unseen.warnings(columns)
+        if self.model.trained is not None:
+            for texts, more in zip(warnings, self.model.trained.warnings(columns), strict=True):
+                texts += more
+        return warnings
 
     def _classified(self, score: float, threshold: float | None, warnings: list[str], now: datetime) -> Classified:
         limit = self.model.threshold if threshold is None else threshold

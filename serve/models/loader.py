@@ -21,6 +21,8 @@ from stages.runtime.identity import md5, model_files, model_hash, outputs
 from stages.runtime.population import Population
 from stages.runtime.scorer import Scorer
 from stages.runtime.shapley import Explainer
+from stages.runtime.trained import FILE as ADVERTS
+from stages.runtime.trained import Trained
 
 FILES = ("manifest.json", "plan.json", "population.json", "scorer.onnx", "explainer.npz")
 
@@ -32,7 +34,8 @@ class LoadError(Exception):
 @dataclass(frozen=True)
 class Model:
     """A loaded model. It never changes, so a request that began with it ends with it. `plan` says how a row is
-    encoded, `probe` is the known row with its score, `faults` say which of the model's reports cannot be shown.
+    encoded, `probe` is the known row with its score, `trained` knows the adverts that it was trained on (None for a model of
+    an older pipeline), `faults` say which of the model's reports cannot be shown.
     """
 
     project: Project
@@ -43,6 +46,7 @@ class Model:
     population: Population
     plan: list[dict[str, Any]]
     probe: dict[str, Any]
+    trained: Trained | None
     evaluation: dict[str, Any]
     card: str
     faults: tuple[str, ...]
@@ -73,19 +77,22 @@ def load_model(name: str, settings: Settings) -> Model:
 
 def read_model(project: Project, folder: Path, settings: Settings) -> Model:
     """The model in a folder."""
-    content = read_files(folder, project.name)
+    content = read_files(folder, project.name, FILES)
     deployment = matching_deployment(folder, content)
     expected = deployment["files"] if deployment else expected_hashes(settings.root, project.name)
+    if ADVERTS in expected:
+        content |= read_files(folder, project.name, (ADVERTS,))
     verify(content, expected, folder)
     manifest = read_manifest(content["manifest.json"], folder / "manifest.json", project)
     population = read_population(content["population.json"], folder / "population.json", project)
     plan = read_plan(content["plan.json"], folder / "plan.json")
     scorer = Scorer(project, plan["plan"], content["scorer.onnx"])
     explainer = Explainer.load(project, scorer, content["explainer.npz"])
+    trained = Trained.load(project, content[ADVERTS]) if ADVERTS in content else None
     named = {
         "manifest.json": manifest.get("model"), "population.json": population.get("model"), "plan.json": plan.get("model"),
         "scorer.onnx": scorer.model, "explainer.npz": explainer.model,
-    }  # fmt: skip
+    } | ({ADVERTS: trained.model} if trained else {})  # fmt: skip
     if deployment is None or any(named.values()):  # an old version names none, and was deployed as one commit records it
         check_one_model(named, expected.get("model.joblib"), folder)
     identity = model_hash(expected)
@@ -103,6 +110,7 @@ def read_model(project: Project, folder: Path, settings: Settings) -> Model:
         population=population,
         plan=plan["plan"],
         probe=plan["probe"],
+        trained=trained,
         evaluation=evaluation,
         card=card,
         faults=faults,
@@ -151,14 +159,14 @@ def read_reports(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any]
     return evaluation, card, tuple(faults)
 
 
-def read_files(folder: Path, name: str) -> dict[str, bytes]:
+def read_files(folder: Path, name: str, files: tuple[str, ...]) -> dict[str, bytes]:
     """The artifacts' bytes by file name."""
-    missing = [file for file in FILES if not (folder / file).is_file()]
+    missing = [file for file in files if not (folder / file).is_file()]
     if missing:
         raise LoadError(
             f"{folder} lacks {', '.join(missing)}: run `dvc repro explain@{name}` or `dvc pull`, or deploy a version there"
         )
-    return {file: (folder / file).read_bytes() for file in FILES}
+    return {file: (folder / file).read_bytes() for file in files}
 
 
 def expected_hashes(root: Path, name: str) -> dict[str, str]:

@@ -73,6 +73,9 @@ def _data(project: Project, manifest: dict[str, Any], data: dict[str, Any]) -> s
     reasons = [
         f"- {count:,} x {reason}" for source in data["sources"] for reason, count in source["rejected_by_reason"].items()
     ]
+    reasons += [
+        f"- {count:,} x left out: {reason}" for source in data["sources"] for reason, count in source["left_out"].items()
+    ]
     copied = sum(source["copies"] for source in data["sources"])
     earlier = sum(source["in_earlier_source"] for source in data["sources"])
     if copied or earlier:
@@ -80,7 +83,7 @@ def _data(project: Project, manifest: dict[str, Any], data: dict[str, Any]) -> s
             f"- {copied + earlier:,} rows are copies of another, {earlier:,} of them of a row in an earlier source; copies "
             "are in the training rows together or in the test rows together"
         )
-    note = f"Trained on {manifest['rows']:,} rows; the other accepted rows were tested on or are out of the model's scope."
+    note = f"Trained on {manifest['rows']:,} rows; the other accepted rows were tested on or left out."
     listed = table(["Source", "Rows", "Broke the schema", "Columns not used"], rows)
     return "\n\n".join([listed, *(["\n".join(reasons)] if reasons else []), note])
 

@@ -4,6 +4,7 @@ adverts whose price is outside the model's interval.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,21 @@ from stages.runtime.values import is_missing
 
 ADVERTS = 6_000  # drawn at random where there are more, as a browser has to hold them
 OFFERS = 300  # below the interval, and as many above
+DIGITS = 12  # of prices: the page and an answer about the same advert show the same whole numbers
 LEVELS = 40  # of a text without listed choices; what is rarer is one group
 OTHER = "all others"
 
 
 def market(
-    frame: pd.DataFrame, scores: np.ndarray, interval: dict[str, Any], project: Project, seed: int
+    frame: pd.DataFrame,
+    scores: np.ndarray,
+    answer: Callable[[pd.DataFrame], np.ndarray],
+    interval: dict[str, Any],
+    project: Project,
+    seed: int,
 ) -> dict[str, Any] | None:
     """The market of a project, None for one that has none. `scores`, of shape (rows,), are prices by a model that did not
-    see the row.
+    see the row; `answer` gives those of the model that serves, which was trained on it.
 
     Lists hold the drawn adverts and behind them the offers: price, side of the interval (-1 below, 1 above) and the
     dimensions, which for a text are places among its levels. An offer says at which place of the lists it is. It states
@@ -46,16 +53,20 @@ def market(
     offers = furthest(side * complete, distance, objects(frame, project))
     shown = np.concatenate([drawn, offers])
     rows = json_rows({name: array[offers] for name, array in values.items()}, project.columns)
-    estimates = {"model": scores[offers], "low": low[offers], "high": high[offers]}
+    estimates = {"model": scores[offers], "low": low[offers], "high": high[offers], "serves": answer(frame.iloc[offers])}
     return {
         "total": len(frame),
         "drawn": len(drawn),
         "coverage": interval["coverage"],
-        "price": numbers(asked[shown], 6),
+        "price": numbers(asked[shown], DIGITS),
         "side": side[shown].tolist(),
         "dimensions": [dimension(name, title, sorted_by[name][shown], project) for name, title in project.market.items()],
         "offers": [
-            {"at": len(drawn) + place, "row": row, **{name: rounded(array[place], 6) for name, array in estimates.items()}}
+            {
+                "at": len(drawn) + place,
+                "row": row,
+                **{name: rounded(array[place], DIGITS) for name, array in estimates.items()},
+            }
             for place, row in enumerate(rows)
         ],
     }

@@ -84,6 +84,15 @@ def count_copies(raw: pd.DataFrame, sources: int, project: Project) -> list[dict
     ]
 
 
+def count_left_out(raw: pd.DataFrame, sources: int, project: Project) -> list[dict[str, int]]:
+    """Per source of the accepted rows, how many are left out of training and test, by reason."""
+    why = project.why_left_out(raw)
+    return [
+        {str(reason): int(count) for reason, count in why[(raw["source"] == source) & (why != "")].value_counts().items()}
+        for source in range(sources)
+    ]
+
+
 def check_rejected(sources: list[dict[str, Any]], quarantine: pd.DataFrame, max_rejected: float) -> None:
     """UserError when a larger share of the rows breaks the schema than params allow. Rows that lack nothing but their
     outcome are no error: it may not be known yet.

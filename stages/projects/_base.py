@@ -32,6 +32,11 @@ OUTSIDE_DAYS = f"is not between {FIRST_DAY} and {LAST_DAY}"
 
 MISSING = "(missing)"  # the category of a missing text
 
+FAR = 5  # times below or above its peers, from where on a price of suspicious digits is none
+ROUND = [10**length for length in range(10)]
+TYPED = [digit * (10**length // 9) for digit in range(1, 10) for length in range(1, 11)]  # one digit repeated
+TYPED += [int("1234567890"[:length]) for length in range(2, 11)]
+
 
 @dataclass(frozen=True)
 class Column:
@@ -61,12 +66,12 @@ class Project:
     """All that is particular to one project. `row` is what a prediction takes; `record` adds the outcome and the columns
     that only training may see, none of which reaches `features`.
 
-    `features` maps the row's columns to features. `clean` drops training rows that cannot be right and is never applied to
-    rows that are scored. `simulate(rng, rows, shift)` draws raw rows with the columns of the public data; `shift` is one of
-    the project's `shifts` or None. `groups` gives, per row, the object whose rows must stay on one side of a split.
-    `derived_from` names the field that a feature of another name is made from, under which explanations report it.
-    `market`, of a project that estimates prices, names the columns of the record and the features by which adverts are
-    filtered on the page about their market, with their titles.
+    `features` maps the row's columns to features. `left_out` names, by reason, the rows that cannot be right or are out of
+    scope: neither trained nor tested on, and never applied to rows that are scored. `simulate(rng, rows, shift)` draws raw
+    rows with the columns of the public data; `shift` is one of the project's `shifts` or None. `groups` gives, per row, the
+    object whose rows must stay on one side of a split. `derived_from` names the field that a feature of another name is made
+    from, under which explanations report it. `market`, of a project that estimates prices, names the columns of the record
+    and the features by which adverts are filtered on the page about their market, with their titles.
     """
 
     name: str
@@ -87,7 +92,7 @@ class Project:
     simulated_rows: int
     one_hot: tuple[str, ...] = ()
     target_encoded: tuple[str, ...] = ()
-    clean: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame
+    left_out: Callable[[pd.DataFrame], Mapping[str, pd.Series]] = lambda frame: {}
     groups: Callable[[pd.DataFrame], pd.Series] | None = None
     segments: tuple[str, ...] = ()
     sensitive: tuple[str, ...] = ()
@@ -128,6 +133,34 @@ class Project:
     def feature_names(self) -> tuple[str, ...]:
         """The features in the order the encoder takes them."""
         return self.numeric + self.one_hot + self.target_encoded
+
+    def why_left_out(self, frame: pd.DataFrame) -> pd.Series:
+        """The first reason to leave a row out of training, empty for a row that stays."""
+        import pandas as pd
+
+        why = pd.Series("", index=frame.index, dtype="str")
+        for reason, mask in self.left_out(frame).items():
+            why = why.mask(mask & (why == ""), reason)
+        return why
+
+    def clean(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows that training keeps."""
+        return frame[self.why_left_out(frame) == ""]
+
+
+def placeholder_prices(prices: pd.Series, least: float, peers: pd.Series, kind: str) -> dict[str, pd.Series]:
+    """The mask of prices that only fill the field, under the reason in words. Their digits are a 1 with zeros, one digit
+    repeated, or counted from 1, and they are below `least` or five times below the median of their peers, the rows with an
+    equal key; repeated or counted digits also five times above it. Rows without a key have no peers. Digits alone say
+    nothing: 9,999 and 10,000 are frequent honest prices, and a round million may be that of an unusual home.
+    """
+    typed = prices.isin(TYPED)
+    median = prices.where(prices >= least).groupby(peers).transform("median")
+    low = (typed | prices.isin(ROUND)) & ((prices < least) | (prices < median / FAR))
+    reason = (
+        f"the price is a placeholder (such as 1, 1000, 1111, 1234): below {least:,}, or {FAR} times off the median of {kind}"
+    )
+    return {reason: low | (typed & (prices > median * FAR))}
 
 
 def load_project(name: str) -> Project:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from stages.projects._base import MISSING, Columns, Project
+from stages.projects._base import MISSING, Columns, Project, placeholder_prices
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,11 +87,16 @@ def features(row: Columns) -> Columns:
     }
 
 
-def clean(frame: pd.DataFrame) -> pd.DataFrame:
-    """Drop prices below 1,000 USD: the public ones are one broker's placeholder of 445 on plots in one town. Expensive
-    and unusual homes stay: such homes will be asked about too, and they hardly move an absolute error on log price.
+def left_out(frame: pd.DataFrame) -> Mapping[str, pd.Series]:
+    """Placeholders, and prices below 1,000 USD: the public ones are one broker's 445 on plots in one town. Expensive and
+    unusual homes stay: such homes will be asked about too, and they hardly move an absolute error on log price.
     """
-    return frame[frame["price"] >= 1_000]
+    price, land = frame["price"], frame["house_size"].isna().astype(str)
+    peers = frame["state"].astype(str) + "|" + frame["city"].astype(str) + "|" + land
+    return {
+        **placeholder_prices(price, 1_000, peers, "homes, or of plots, in the town"),
+        "the price is below 1,000 USD": price < 1_000,
+    }
 
 
 def groups(frame: pd.DataFrame) -> pd.Series:
@@ -181,7 +186,8 @@ def simulate(rng: Generator, rows: int, shift: str | None = None) -> Columns:
     """Listings drawn to follow aggregates of the public realtor-data: the shares of states and of their larger towns,
     with their price levels; bed, bath and area missing together in 26 % (land), from 3 to 71 % by state; lots of half
     an acre for homes and two for land, with long tails, missing in 13 %; a last sale known for a third, around
-    2007; some 1,400 brokers, of whom a few hold hundreds of listings; one address in a hundred listed twice.
+    2007; some 1,400 brokers, of whom a few hold hundreds of listings; one address in a hundred listed twice; one price in a
+    thousand 445, 10,000 or another placeholder.
 
     Prices are `expected_price` times log-normal noise, three times wider for land and one home in six. Rows come state
     by state with some overlap, as published, so that batches drift. Numbers that are names (ZIP code, street, broker)
@@ -232,6 +238,8 @@ def simulate(rng: Generator, rows: int, shift: str | None = None) -> Columns:
     for name in set(row) - {"brokered_by"}:
         row[name][again] = row[name][again - 1]
     row["price"][again] = np.round(row["price"][again] * np.exp(rng.normal(0, 0.2, len(again))), -2)
+    placeholders = rng.choice([1.0, 445.0, 10_000.0, 123_456.0], rows)
+    row["price"] = np.where(rng.random(rows) < 0.001, placeholders, row["price"])
     return row
 
 
@@ -257,7 +265,7 @@ project = Project(
     one_hot=("status",),
     target_encoded=("state", "city", "zip_code", "zip3", "brokered_by", "city_kind", "zip_kind", "broker_kind"),
     features=features,
-    clean=clean,
+    left_out=left_out,
     groups=groups,
     simulate=simulate,
     simulated_rows=10_000,

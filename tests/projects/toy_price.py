@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from stages.projects._base import MISSING, Columns, Project
+from stages.projects._base import MISSING, Columns, Project, placeholder_prices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import pandas as pd
     from numpy.random import Generator
@@ -90,9 +90,14 @@ def features(row: Columns) -> Columns:
     }
 
 
-def clean(frame: pd.DataFrame) -> pd.DataFrame:
-    """Drop what is no price."""
-    return frame[(frame["price"] >= 1_000) & (frame["price"] <= 2_000_000)]
+def left_out(frame: pd.DataFrame) -> Mapping[str, pd.Series]:
+    """What is no price."""
+    price = frame["price"]
+    return {
+        **placeholder_prices(price, 1_000, frame["builder"].astype(str), "boats of the builder"),
+        "the price is below 1,000 USD": price < 1_000,
+        "the price is above 2,000,000 USD": price > 2_000_000,
+    }
 
 
 def groups(frame: pd.DataFrame) -> pd.Series:
@@ -193,7 +198,7 @@ project = Project(
     one_hot=("fuel",),
     target_encoded=("builder", "brand", "berth", "same_boat"),
     features=features,
-    clean=clean,
+    left_out=left_out,
     groups=groups,
     simulate=simulate,
     simulated_rows=600,

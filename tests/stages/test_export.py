@@ -22,8 +22,9 @@ def test_every_file_made_from_a_model_names_it(project: Project, finished: Path)
     named = [model / "manifest.json", model / "plan.json", model / "population.json"]
     named += [reports / f"{name}.json" for name in ("evaluation", "importance", "leaderboard", "profile")]
     assert {read_json(path)["model"] for path in named} == {digest}
-    with np.load(model / "explainer.npz") as table:
-        assert str(table["model"]) == digest
+    for file in ("explainer.npz", "adverts.npz"):
+        with np.load(model / file) as table:
+            assert str(table["model"]) == digest
     assert {entry.key: entry.value for entry in onnx.load(model / "scorer.onnx").metadata_props} == {"model": digest}
     assert digest in (reports / "card.md").read_text()
     assert read_json(model / "manifest.json")["data"]["report"] == md5(reports / "data.json")

@@ -95,6 +95,18 @@ def test_copies_are_counted_within_a_source_and_across_sources(workspace: Path) 
     assert [(entry["copies"], entry["in_earlier_source"]) for entry in sources] == [(5, 0), (0, 2)]
 
 
+def test_rows_that_training_leaves_out_are_counted_by_source_and_reason(workspace: Path) -> None:
+    rows = raw_rows("toy_price", 20).assign(price=20_000.0)
+    rows.assign(price=[1.0] * 2 + [20_000.0] * 17 + [950.0]).to_csv("first.csv", index=False)
+    rows.assign(price=[*[20_000.0] * 19, 3e6]).to_csv("second.csv", index=False)
+    ingest(workspace, "first.csv", "second.csv", name="toy_price")
+    first, second = (entry["left_out"] for entry in json.loads(Path("reports/toy_price/data.json").read_text())["sources"])
+    assert {reason.partition(" (")[0]: count for reason, count in first.items()} == {
+        "the price is a placeholder": 2, "the price is below 1,000 USD": 1,
+    }  # fmt: skip
+    assert second == {"the price is above 2,000,000 USD": 1}
+
+
 def test_sources_are_put_one_after_the_other_in_the_order_of_the_list(workspace: Path) -> None:
     PARCELS.to_parquet("first.parquet")
     PARCELS.iloc[::-1].to_csv("second.csv", index=False)

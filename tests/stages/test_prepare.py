@@ -54,6 +54,19 @@ def test_the_list_of_rows_reproduces_both_sides(project: Project, finished: Path
     assert split["row"][split["part"] == "dropped"].tolist() == dropped.tolist()
 
 
+def test_the_command_says_how_many_rows_are_left_out_for_which_reason(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = records("toy_price", 50).assign(price=20_000.0)
+    frame.loc[[3, 4], "price"] = [1.0, 3e6]
+    prepare(frame, "toy_price")
+    first, *reasons = capsys.readouterr().out.splitlines()
+    assert first.endswith(" 2 left out")
+    assert [reason.partition(" (")[0].strip() for reason in reasons] == [
+        "1 x the price is a placeholder", "1 x the price is above 2,000,000 USD",
+    ]  # fmt: skip
+
+
 def test_features_do_not_see_the_target_or_what_only_the_record_has(project: Project) -> None:
     frame = records(project)
     features = RowFeatures(project.name).transform(frame)

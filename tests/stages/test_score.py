@@ -53,3 +53,10 @@ def test_a_model_of_an_older_pipeline_without_an_exported_form_is_refused(
     write_json(Paths(project.name).model / "plan.json", {"exported": False, "reason": "no such graph", "probe": {}})
     with pytest.raises(UserError, match=r"without an exported form \(no such graph\); only its own code scores it"):
         score_rows(project.name, pd.DataFrame(json_rows(project.name, 3)), tmp_path)
+
+
+def test_an_advert_that_the_model_was_trained_on_is_marked_as_the_server_marks_it(finished: Path, tmp_path: Path) -> None:
+    train = pd.read_parquet(finished / "data/toy_price/train.parquet").head(20)
+    score_rows("toy_price", train.assign(size=train["size"].where(train.index > 9, 4_321.5)), tmp_path)
+    marked = pd.read_parquet(tmp_path / "scores.parquet")["warnings"].str.contains("The model was trained on")
+    assert marked.tolist() == [False] * 10 + [True] * 10

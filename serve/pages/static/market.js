@@ -97,15 +97,17 @@ function showOffers(data, offers, most) {
   at("bargains").textContent = `Bargains, below the interval (${count(sided(-1).length)})`;
   at("expensive").textContent = `Expensive, above the interval (${count(sided(1).length)})`;
   const found = sided(side);
-  const rows = found.slice(0, most).map(({ at: place, row, model, low, high }) => {
+  const rows = found.slice(0, most).map(({ at: place, row, model, low, high, serves }) => {
     const asked = data.price[place];
     const difference = signed(percent(asked / model - 1), asked - model);
     const link = el("a", { href: `/${project}/predict?${new URLSearchParams(row)}` }, inWords(row));
-    return [link, bare(asked), bare(model), `${bare(low)} to ${bare(high)}`, difference];
+    const served = serves === undefined ? "–" : bare(serves); // reports of older pipelines do not say
+    return [link, bare(asked), bare(model), `${bare(low)} to ${bare(high)}`, difference, served];
   });
   const caption = found.length ? `${side < 0 ? "Below" : "Above"} the model's interval` : "None among these adverts";
-  const head = ["Advert", `Asked, ${unit}`, `Model, ${unit}`, `Interval, ${unit}`, "Asked against model"];
-  at("offers").replaceChildren(table(caption, head, rows, [1, 2, 3, 4]));
+  const model = `Model without the advert, ${unit}`;
+  const head = ["Advert", `Asked, ${unit}`, model, `Interval, ${unit}`, "Asked against model", `Model that serves, ${unit}`];
+  at("offers").replaceChildren(table(caption, head, rows, [1, 2, 3, 4, 5]));
   at("more").hidden = found.length <= most;
 }
 

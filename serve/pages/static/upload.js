@@ -23,7 +23,7 @@ function summary(schema, file, found, complete) {
     `${complete ? "" : "Stopped: "}${count(found.done)} predicted, ${count(found.left_out)} left out.`)];
   if (found.unused.length) parts.push(el("p", { class: "note" }, `The model does not use: ${found.unused.join(", ")}.`));
   if (found.warned) {
-    const text = `${rows(found.warned)} with a value that training had not met: see the column warnings of the download.`;
+    const text = `${rows(found.warned)} with a warning: see the column warnings of the download.`;
     parts.push(el("p", { class: "notice warn" }, text));
   }
   if (found.done) {

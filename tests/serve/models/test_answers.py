@@ -87,6 +87,18 @@ def test_a_value_that_training_had_not_met_is_named_in_the_answer_and_in_the_log
     assert "zzzz&#39; is in no training row." in page
 
 
+def test_an_advert_that_the_model_was_trained_on_is_marked_with_the_figures_of_the_market_page(client: Client) -> None:
+    market = client.get("/toy_price/market/data").json()
+    for offer in market["offers"][:5]:
+        answer = predict(client, "toy_price", offer["row"])
+        assert f"{answer['prediction']:.6g}" == f"{offer['serves']:.6g}"
+        (said,) = (text for text in answer["warnings"] if "trained on" in text)
+        assert f"{market['price'][offer['at']]:,.0f} USD" in said
+        assert f"A model that had not seen it says {offer['model']:,.0f} USD." in said
+    fresh = {**market["offers"][0]["row"], "size": 4321.5}
+    assert not any("trained on" in text for text in predict(client, "toy_price", fresh)["warnings"])
+
+
 @pytest.mark.parametrize(
     ("probability", "level"),
     [(0, "low"), (0.29999, "low"), (0.3, "medium"), (0.69999, "medium"), (0.7, "high"), (1, "high")],

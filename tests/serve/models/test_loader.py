@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serve.models.loader import FILES, LoadError, Model, load_model
+from serve.models.loader import ADVERTS, FILES, LoadError, Model, load_model
 from serve.models.rows import RowCodec
 from stages.projects._base import Columns, Project, load_project
 from stages.runtime.identity import md5
@@ -44,14 +44,14 @@ def test_the_hash_changes_with_the_artifacts_and_with_nothing_else(root: Path, c
     assert load(root).hash != first.hash
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [*FILES, ADVERTS])
 def test_a_missing_file_is_named_with_what_to_run(root: Path, file: str) -> None:
     (root / "models" / "toy" / file).unlink()
     with pytest.raises(LoadError, match=rf"lacks {file}: run `dvc repro explain@toy` or `dvc pull`, or deploy a version"):
         load(root)
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [*FILES, ADVERTS])
 def test_a_file_that_dvc_lock_does_not_record_is_refused(root: Path, file: str) -> None:
     path = root / "models" / "toy" / file
     path.write_bytes(path.read_bytes() + b" ")
@@ -75,7 +75,7 @@ def test_a_dvc_lock_that_records_no_such_model_is_refused(root: Path, text: str)
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"{}", b"[]", b"\xff", b'{"exported": true}', b"null"])
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [*FILES, ADVERTS])
 def test_a_broken_file_with_the_right_hash_is_refused_with_the_reason(root: Path, file: str, content: bytes) -> None:
     (root / "models" / "toy" / file).write_bytes(content)
     write_lock(root)
@@ -142,7 +142,8 @@ def test_an_interval_is_needed_by_a_regressor(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "files", [["plan.json", "scorer.onnx", "explainer.npz"], ["manifest.json"], ["population.json"], ["explainer.npz"]]
+    "files",
+    [["plan.json", "scorer.onnx", "explainer.npz"], ["manifest.json"], ["population.json"], ["explainer.npz"], [ADVERTS]],
 )
 def test_files_of_two_models_are_refused_though_dvc_lock_records_them(root: Path, checkout: Path, files: list[str]) -> None:
     for file in files:
@@ -151,6 +152,12 @@ def test_files_of_two_models_are_refused_though_dvc_lock_records_them(root: Path
     named = r", ".join(files)
     with pytest.raises(LoadError, match=rf"{named} (was|were) not made from the model.joblib .*`dvc repro explain@toy`"):
         load(root)
+
+
+def test_a_model_of_an_older_pipeline_does_not_know_its_adverts_and_loads(root: Path) -> None:
+    (root / "models" / "toy_price" / ADVERTS).unlink()
+    write_lock(root)
+    assert load(root, "toy_price").trained is None
 
 
 def test_a_pickle_is_never_opened_whatever_the_files_beside_it_say(root: Path, tmp_path: Path) -> None:

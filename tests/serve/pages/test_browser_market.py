@@ -147,8 +147,10 @@ def test_offers_are_those_outside_the_interval(page: Page, site: str, checkout: 
         offers = [offer for offer in data["offers"] if data["side"][offer["at"]] == side]
         expect(rows).to_have_count(min(20, len(offers)))
         expect(rows.first).to_contain_text(offers[0]["row"]["builder"])
+        shown = [float(rows.first.locator("td").nth(place).inner_text().replace(",", "")) for place in (1, 4)]
+        assert shown == pytest.approx([offers[0]["model"], offers[0]["serves"]], abs=0.5)
         for row in rows.all():
-            asked, _, interval, difference = row.locator("td").all_inner_texts()
+            asked, _, interval, difference, _ = row.locator("td").all_inner_texts()
             low, high = (float(bound.replace(",", "")) for bound in interval.split(" to "))
             value = float(asked.replace(",", ""))
             assert value <= low if side < 0 else value >= high

@@ -66,9 +66,11 @@ def test_every_table_of_a_card_is_even(project: Project, finished: Path) -> None
 def test_a_card_of_real_data_has_no_banner_and_names_what_was_rejected(project: Project, finished: Path) -> None:
     manifest, data, evaluation, importance = material(finished, project.name)
     source = {**data["sources"][0], "rejected": 3, "rejected_by_reason": {"x: is missing": 3}, "dropped_columns": []}
+    source["left_out"] = {"the price is none": 1_234}
     card = model_card(project, manifest, {"simulated": False, "sources": [source]}, evaluation, importance, PROOF)
     assert "Simulated data" not in card
     assert "- 3 x x: is missing" in card
+    assert "- 1,234 x left out: the price is none" in card
 
 
 def test_without_a_segment_that_is_large_enough_the_card_says_so(project: Project, finished: Path) -> None:

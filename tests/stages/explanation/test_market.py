@@ -24,8 +24,13 @@ def cars(rows: int = 400) -> tuple[pd.DataFrame, np.ndarray]:
     return frame, frame["price"].to_numpy() * np.exp(np.random.default_rng(1).normal(0, 0.3, len(frame)))
 
 
+def doubled(frame: pd.DataFrame) -> np.ndarray:
+    """Answers of the model that serves, twice what is asked."""
+    return 2 * frame["price"].to_numpy()
+
+
 def made(frame: pd.DataFrame, scores: np.ndarray, project: Project | None = None, **interval: Any) -> dict[str, Any]:
-    found = market(frame, scores, INTERVAL | interval, project or load_project("toy_price"), seed=0)
+    found = market(frame, scores, doubled, INTERVAL | interval, project or load_project("toy_price"), seed=0)
     assert found is not None
     return found
 
@@ -41,10 +46,17 @@ def test_offers_lie_outside_the_interval_say_everything_and_can_be_predicted(rad
         asked = found["price"][offer["at"]]
         assert (asked < offer["low"]) if side < 0 else (asked > offer["high"])
         assert offer["low"] < offer["model"] < offer["high"]
+        assert offer["serves"] == pytest.approx(2 * asked, rel=1e-5)
         load_project("toy_price").row.model_validate(offer["row"])
         distances.append(abs(np.log(asked / offer["model"])) if scale == "log" else abs(asked - offer["model"]))
         assert all(dimension["values"][offer["at"]] is not None for dimension in found["dimensions"])
     assert distances == pytest.approx(sorted(distances, reverse=True), rel=1e-2)
+
+
+def test_prices_of_millions_are_told_to_the_unit_as_an_answer_tells_them() -> None:
+    frame, scores = cars()
+    found = made(frame.assign(price=frame["price"] * 0 + 7_654_321.0), scores * 0 + 1_234_567.0)
+    assert {found["price"][0], found["offers"][0]["model"]} == {7_654_321, 1_234_567}
 
 
 def test_the_sides_of_the_drawn_adverts_are_those_of_their_prices() -> None:

@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import date
 from typing import Annotated, Any, Literal
 
+import pandas as pd
 import pytest
 from pydantic import BaseModel, Field
 
 import stages
-from stages.projects._base import Column, columns_of, load_project
+from stages.projects._base import Column, columns_of, load_project, placeholder_prices
 from tests.samples import ROOT
 from tests.toys import toy
 
@@ -56,6 +57,37 @@ def test_a_project_whose_target_is_an_input_or_unknown_is_refused() -> None:
 def test_an_unknown_project_is_told_the_known_ones() -> None:
     with pytest.raises(ValueError, match="no project 'nobody': stages/projects holds toy, toy_plain, toy_price"):
         load_project("nobody")
+
+
+@pytest.mark.parametrize(
+    ("price", "is_none"),
+    [
+        (1, True), (7, True), (999, True), (1_000, True), (1_111, True), (1_234, True), (123_456, True), (99_999, True),
+        (1_001, False), (1_500, False), (1_000.5, False), (9_999, False), (10_000, False), (12_345, False), (100_000, False),
+    ],
+)  # fmt: skip
+def test_a_price_is_a_placeholder_by_its_digits_and_its_distance_from_those_of_its_peers(
+    price: float, is_none: bool
+) -> None:
+    prices = pd.Series([price, 1.0, 1.0, 1.0, 8_000.0, 10_000.0, 12_000.0])
+    ((reason, mask),) = placeholder_prices(prices, 1_000, pd.Series(["a"] * 7), "boats").items()
+    assert mask.tolist() == [is_none, True, True, True, False, False, False]
+    assert reason.endswith("below 1,000, or 5 times off the median of boats")
+
+
+def test_a_row_without_peers_is_judged_by_the_least_price_alone() -> None:
+    prices, peers = pd.Series([1.0, 1_000.0, 30_000.0]), pd.Series([None, None, "a"], dtype="str")
+    assert next(iter(placeholder_prices(prices, 1_000, peers, "boats").values())).tolist() == [True, False, False]
+
+
+def test_the_first_reason_to_leave_a_row_out_is_the_one_that_counts() -> None:
+    frame = pd.DataFrame({"price": [1.0, 950.0, 20_000.0, 3e6], "builder": ["duck"] * 4}, index=[3, 5, 8, 9])
+    why = load_project("toy_price").why_left_out(frame)
+    assert [text.partition(" (")[0] for text in why] == [
+        "the price is a placeholder", "the price is below 1,000 USD", "", "the price is above 2,000,000 USD",
+    ]  # fmt: skip
+    assert load_project("toy_price").clean(frame).index.tolist() == [8]
+    assert PARCELS.why_left_out(pd.DataFrame({"late": [0, 1]})).tolist() == ["", ""]
 
 
 @pytest.mark.slow

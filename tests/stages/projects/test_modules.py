@@ -137,6 +137,14 @@ def test_features_stand_any_gaps_in_optional_fields(project: Project, data: st.D
         assert all(isinstance(value, str) for value in found[name]), name
 
 
+def test_no_encoded_feature_tells_a_row_from_all_others(project: Project) -> None:
+    """Else its encoding would be the target of that row, learned by heart."""
+    features = project.features(inputs(project))
+    for name in project.target_encoded:
+        _, counts = np.unique(features[name], return_counts=True)
+        assert (counts == 1).sum() < 0.4 * ROWS, name
+
+
 def truth(project: Project) -> Callable[[Columns], np.ndarray] | None:
     """The simulator's own model: the function of a project's module that knows the concept shift."""
     module = import_module(f"stages.projects.{project.name}")
