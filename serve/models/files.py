@@ -120,7 +120,7 @@ def read_rows_file(codec: RowCodec, content: bytes, limit: int) -> RowsFile:
     raw = {column: [cells[place] for cells in table.rows] for column, place in places.items()}
     rows, broken = codec.read_texts(raw, len(table.rows))
     added = CLASSIFIED if codec.project.task == "classification" else VALUED
-    ours = {*added, REASON}
+    ours = {*added, REASON} - {*matched}
     file = RowsFile(table, {}, {}, [], [name for name in table.names if name and name not in matched], added)
     file.kept = [place for place, name in enumerate(table.names) if name not in ours]
     apart = np.array([place in table.faults for place in range(len(rows))])

@@ -40,7 +40,7 @@ def tried(answer: Classified | Valued) -> Tried:
     return Tried(answer.prediction, answer.interval.lower, answer.interval.upper)
 
 
-def script_data(model: Model, fields: list[dict[str, Any]], samples: dict[str, Any] | None) -> dict[str, Any]:
+def script_data(model: Model, fields: list[dict[str, Any]], samples: dict[str, Any] | None, max_file: int) -> dict[str, Any]:
     """What the page's scripts need to know."""
     project, area = model.project, next((field for field in fields if field["unit"] == "square feet"), None)
     classifies = project.task == "classification"
@@ -57,6 +57,7 @@ def script_data(model: Model, fields: list[dict[str, Any]], samples: dict[str, A
         "fields": [{key: value for key, value in field.items() if key != "known"} for field in fields],
         "ranges": ranges(samples["rows"], fields) if samples else {},
         "percentiles": samples["percentiles"] if samples else [],
+        "max_file": max_file,
         "area": area["name"] if area else None,
     }
 
@@ -78,7 +79,7 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
     async def predict() -> Template:
         samples = (await site.report(project, SYNTHETIC)).content
         fields = await site.cached_per_model(project, "form", form_fields)
-        data = script_data(site.model(project), fields, samples)
+        data = script_data(site.model(project), fields, samples, site.service.settings.max_file)
         return site.page(
             "predict.html", project, "predict", fields=fields, example=project.example_row, data=data, sampled=bool(samples)
         )

@@ -64,6 +64,7 @@ export function startUpload({ schema, threshold }) {
     at("file-error").textContent = "";
     at("outcome").replaceChildren();
     try {
+      if (file.size > schema.max_file) throw new Error(`The file is larger than the limit of ${count(schema.max_file)} bytes.`);
       for await (const { csv, warned = 0, preview = [], error, ...rest } of postFile(path, file, mine.signal)) {
         if (error) throw new Error(error);
         Object.assign(found, rest);
