@@ -26,7 +26,7 @@ from stages.projects._base import project_names
 
 logger = logging.getLogger("serve")
 
-TRIES = 20  # for the log to have room for a part of a file, a second apart
+TRIES, PAUSE = 20, 1.0  # for the log to have room for a part of a file: how often, and seconds between
 TOO_EXTREME = "the prediction is no finite number: the values are too extreme together"
 SLICE = 100  # rows of a batch worked on at a time, between which single rows get their turn
 PURGE_EVERY = 3600.0
@@ -183,7 +183,7 @@ class Service:
             except UnavailableError:
                 if not tries_left:
                     raise
-                await asyncio.sleep(1)
+                await asyncio.sleep(PAUSE)
         return dict(zip(places, answers, strict=True))
 
     async def try_rows(self, name: str, body: bytes) -> list[Classified | Valued]:
