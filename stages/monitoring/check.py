@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
+from stages.core.objects import objects
 from stages.monitoring.batch import Batch, most_frequent
 from stages.monitoring.columns import Finding, compare_column, compare_numbers
 from stages.monitoring.joint import classifier_test, dependence_test
@@ -49,6 +50,9 @@ def check_batch(
     report: dict[str, Any] = {"columns": [], "joint": None, "outcomes": None, "expected": None, "stability": None}
     report["left_out"] = {"rows": len(known) - len(labelled), "known": len(known), "usual": live.left_out}
     report["unfair"] = unfair_sample(project, batch.frame, scores) if len(labelled) >= settings.min_rows else ""
+    trained = trained_on(live, labelled)
+    report["trained"] = {"rows": int(trained.sum()), "labelled": len(labelled)}
+    labelled = labelled[~trained]  # the errors on rows that the model has learned are smaller than on others
     labelled = labelled if len(labelled) >= settings.min_rows and not report["unfair"] else labelled[:0]
     faults = schema_faults(batch, project, max_rejected) + excess
     if len(frame) >= settings.min_rows:
@@ -75,6 +79,13 @@ def check_batch(
     report["batch"] = describe_batch(batch) | {"tested": len(frame), "outcomes": outcomes}
     report["model"] = {"hash": live.hash, "version": live.version, "reference_rows": len(live.reference)}
     return report | {"reason": explain_verdict(report, project, settings)}
+
+
+def trained_on(live: Live, labelled: pd.DataFrame) -> np.ndarray:
+    """Mask of the rows, shape (rows,), that are about the same object as a training row, or a copy of one."""
+    keys = objects(pd.concat([live.trained, labelled], ignore_index=True), live.project)
+    known = len(live.trained)
+    return keys[known:].isin(keys[:known]).to_numpy()
 
 
 def compare_columns(

@@ -25,7 +25,8 @@ class Live:
     """The model in models/ and what it learned from. `reference` holds training rows, one of each object, and `scores`,
     shape (rows,), what a model that had not seen them gave them; `out_of_fold` has target and score of every training row,
     `population` their bins. `importance` orders the columns, the most important first. `left_out` is the share of the rows
-    that training was given and left out, None where the reports do not tell.
+    that training was given and left out, None where the reports do not tell; `trained` are the training rows that are at
+    hand.
     """
 
     project: Project
@@ -36,6 +37,7 @@ class Live:
     population: Population
     importance: list[str]
     left_out: float | None
+    trained: pd.DataFrame
     version: str | None
     hash: str | None
 
@@ -52,12 +54,15 @@ def load_live(name: str) -> Live:
     out_of_fold, train = pd.read_parquet(paths.model / "out_of_fold.parquet"), paths.data / "train.parquet"
     seed = manifest["params"]["seed"]
     positions = pd.Series(range(len(out_of_fold))).sample(len(sample), random_state=seed).sort_index().to_numpy()
+    trained = sample
     if train.exists() and sha256(train) == manifest["data"]["sha256"]:
         positions = np.sort(np.random.default_rng(seed).permutation(len(out_of_fold))[:REFERENCE_ROWS])
-        sample = pd.read_parquet(train).iloc[positions]
+        trained = pd.read_parquet(train)
+        sample = trained.iloc[positions]
     if not np.array_equal(sample[project.target].to_numpy(), out_of_fold["target"].to_numpy()[positions]):
         raise UserError(f"{paths.model}: reference.parquet and out_of_fold.parquet are of different models; run `dvc repro`")
-    reference = to_frame(coerce(sample.reset_index(drop=True), columns_of(project.record))[0])
+    columns = columns_of(project.record)
+    reference = to_frame(coerce(sample.reset_index(drop=True), columns)[0])
     single = one_of_each(reference, project)
     scores = out_of_fold["score"].to_numpy()
     ranking = paths.reports / "importance.json"
@@ -70,6 +75,7 @@ def load_live(name: str) -> Live:
         population=read_json(paths.model / "population.json"),
         importance=ranked_columns(project, read_json(ranking)["ranking"] if ranking.exists() else []),
         left_out=left_out_share(manifest, paths.reports),
+        trained=to_frame(coerce(trained, columns)[0]),
         **installed_model(paths.model),
     )
 

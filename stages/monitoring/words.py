@@ -48,6 +48,8 @@ def explain_verdict(report: dict[str, Any], project: Project, settings: Drift) -
         return f"Keep: {batch['tested']:,} usable rows are too few to decide; {settings.min_rows} are needed."
     sentences = [columns_sentence(report, project), joint_sentence(report), model_sentence(report, project)]
     left_out = report["left_out"]
+    if report["trained"]["rows"] and report["outcomes"]:
+        sentences.append(f"{report['trained']['rows']:,} rows that were in training are left out of the errors.")
     if left_out["rows"]:
         sentences.append(
             f"{left_out['rows']:,} of the {left_out['known']:,} rows with an outcome are left out, as in training."
@@ -112,6 +114,12 @@ def model_sentence(report: dict[str, Any], project: Project) -> str:
     """What the batch does to the model: measured where outcomes are known, else expected as far as that is possible."""
     usual, metric, outcomes = report["performance"], project.primary_metric, report["outcomes"]
     blind = "The batch has no outcomes, so concept drift cannot be detected."
+    trained = report["trained"]
+    if trained["rows"]:
+        blind = (
+            f"{trained['rows']:,} of the {trained['labelled']:,} rows with an outcome were in training and the others are "
+            "too few, so concept drift cannot be detected."
+        )
     if report["unfair"]:
         blind = f"The known outcomes are no fair sample ({report['unfair']}), so they are not used."
     if outcomes is None:

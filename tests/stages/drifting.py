@@ -44,6 +44,7 @@ def live(name: str = "toy", rows: int = 1_500) -> Live:
         population=summarise(coerce(train, project.columns)[0], project.columns, scores),
         importance=[column.name for column in project.columns],
         left_out=0.0,
+        trained=train,
         version="v1.0.0",
         hash="c0ffee",
     )

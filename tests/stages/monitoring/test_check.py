@@ -155,12 +155,27 @@ def test_outcomes_of_some_rows_are_used_and_of_too_few_not() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["toy", "toy_price"])
+def test_the_errors_on_rows_that_were_in_training_are_not_counted(name: str) -> None:
+    trained, new = raw(name, 1_500, seed=1), raw(name)
+    found = report(trained, name)
+    assert found["verdict"] == "keep"
+    assert found["outcomes"] is None
+    assert "rows with an outcome were in training and the others are too few, so concept drift cannot be" in found["reason"]
+    both = report(pd.concat([trained.head(300), new], ignore_index=True), name)
+    alone = report(new, name)
+    assert both["trained"]["rows"] >= 250
+    assert both["outcomes"]["rows"] == alone["outcomes"]["rows"]
+    assert both["outcomes"]["loss"]["size"] == pytest.approx(alone["outcomes"]["loss"]["size"])
+    assert "rows that were in training are left out of the errors" in both["reason"]
+
+
 def test_rows_that_training_leaves_out_are_left_out_where_outcomes_tell_them() -> None:
     adverts = raw("toy_price", 1_000)
     cheap = adverts.assign(price=adverts["price"].where(adverts.index >= 50, 1.0))
     found = report(cheap, "toy_price")
     assert found["batch"]["rows"] == 1_000
-    assert found["batch"]["tested"] == found["outcomes"]["rows"] < 950
+    assert found["batch"]["tested"] == found["outcomes"]["rows"] + found["trained"]["rows"] < 950
     assert "rows with an outcome are left out, as in training." in found["reason"]
     assert report(adverts.drop(columns="price"), "toy_price")["batch"]["tested"] > 900
 
