@@ -149,6 +149,7 @@ def test_yes_and_no_are_read_where_one_and_zero_are_the_choices() -> None:
         ([601, np.int64(6117)], ["00601", "06117"]),
         (["601.0", "06117", " 601", "k1a 0"], ["00601", "06117", "00601", "k1a 0"]),
         (["123456", "6117.5"], ["123456", "6117.5"]),
+        (["601,0", "1,000"], ["00601", "1,000"]),
     ],
 )
 def test_codes_read_as_numbers_get_their_leading_zeros_back(given: list[Any], expected: list[Any]) -> None:
