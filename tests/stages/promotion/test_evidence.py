@@ -151,6 +151,19 @@ def test_of_two_models_the_better_wins_on_the_rows_that_the_champion_does_not_kn
     assert (same.verdict, same.value, same.rows, same.left_out) == ("no better", 0, len(test), None)
 
 
+def test_rows_that_the_champion_refuses_are_left_out_of_the_comparison() -> None:
+    test = records(PARCELS, 300)
+    good, bad = models(PARCELS, test, 0.5, 2.0)
+    refuses = np.arange(len(test)) < 50
+    found, _ = contest(
+        PARCELS, TERMS, (good, Model(bad.manifest, np.where(refuses, np.nan, bad.scores))), test, None, "v1.0.0"
+    )
+    alone, _ = contest(PARCELS, TERMS, (good, bad), test, refuses, "v1.0.0")
+    assert isinstance(found, Comparison)
+    assert isinstance(alone, Comparison)
+    assert (found.rows, found.value, found.verdict) == (len(test) - 50, alone.value, alone.verdict)
+
+
 def test_each_model_is_judged_by_its_own_threshold() -> None:
     test = records(PARCELS, 300)
     (model,) = models(PARCELS, test, 1.0)
