@@ -6,11 +6,10 @@ python -m stages.export bankchurn
 from __future__ import annotations
 
 from stages.core.cli import UserError, run
-from stages.core.files import Paths, write, write_json
+from stages.core.files import Paths, read_parquet, read_pickle, write, write_json
 
 
 def main(name: str) -> None:
-    import joblib
     import numpy as np
     import pandas as pd
 
@@ -27,7 +26,7 @@ def main(name: str) -> None:
     from stages.runtime.scorer import Scorer
 
     project, paths = load_project(name), Paths(name)
-    pipeline, digest = joblib.load(paths.model / "model.joblib"), md5(paths.model / "model.joblib")
+    pipeline, digest = read_pickle(paths.model / "model.joblib"), md5(paths.model / "model.joblib")
     model, probe = pipeline["model"], known_row(pipeline, project)
     plan = encoder_plan(unwrap(model).encoder)
     columns = sum(len(entry["columns"]) for entry in plan)
@@ -39,7 +38,7 @@ def main(name: str) -> None:
             "params.yaml to an estimator that can; `evaluate` compares this one all the same"
         ) from None
 
-    train, test = (pd.read_parquet(paths.data / f"{side}.parquet") for side in ("train", "test"))
+    train, test = (read_parquet(paths.data / f"{side}.parquet") for side in ("train", "test"))
     rows = pd.concat([train, test], ignore_index=True)
     scorer = Scorer(project, plan, graph)
     worst = check_equal(scorer, pipeline, rows, project, load_seed())

@@ -17,6 +17,7 @@ from stages.core.cli import UserError
 from stages.promote import REFUSED
 from stages.promotion import checkout, ledger, tags
 from stages.promotion.git import git, head
+from stages.promotion.lock import lock_at
 from stages.promotion.proposal import propose
 from stages.runtime.identity import outputs
 from tests import toys
@@ -295,7 +296,7 @@ def test_outside_git_nothing_is_promoted(known: Path, monkeypatch: pytest.Monkey
 
 def lose(path: str, revision: str) -> str:
     """Take a commit's file out of the cache; gives its MD5."""
-    digest = outputs(checkout.lock_at(revision))[path]
+    digest = outputs(lock_at(revision))[path]
     Path(".dvc/cache/files/md5", digest[:2], digest[2:]).unlink()
     return digest
 
