@@ -63,7 +63,7 @@ def try_artifact(project: Project, folder: Path, test: pd.DataFrame) -> tuple[np
             raise ValueError("it gives scores that are no numbers")
     except Exception as error:  # whatever a library makes of a broken file
         nothing = "It gives no scores that could be compared with the champion's."
-        return nothing, Artifact(f"{type(error).__name__}: {error}")
+        return nothing, Artifact(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
     return scores, Artifact("", difference, relative_difference(found[0], probe["score"]), latency)
 
 

@@ -271,7 +271,7 @@ def remove_lock(folder: Path) -> None:
         ),
         (add_code, r"^the last commit, which gets the tag, lacks stages/extra.py:"),
         (forget_lock, r"^the last commit, which gets the tag, lacks dvc.lock:"),
-        (remove_lock, r"^dvc.lock is missing: run `dvc pull` or `dvc repro`$"),
+        (remove_lock, r"^dvc.lock is missing in .*: run `dvc pull` or `dvc repro` at the root of the repository$"),
         (swap_model, rf"^{MODEL} is not the file that dvc.lock records: run `dvc checkout {MODEL}`"),
         (lose_model, rf"^{MODEL.parent} lacks {MODEL.name}: .*`dvc pull`, or without a remote `dvc repro`$"),
         (forget_to_run, r"^out of date: train@toy. Run `dvc repro train@toy` and commit what it changed$"),
