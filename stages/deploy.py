@@ -34,10 +34,12 @@ def main(
 ) -> None:
     from stages.core.files import Paths
     from stages.promotion import tags
+    from stages.promotion.git import check_clone
     from stages.promotion.installation import install
     from stages.promotion.server import reload_model
     from stages.promotion.workspace import describe_replaced
 
+    check_clone(push=push)
     installed = install(project, stage, version, reason, to)
     if push:
         tags.push(project)

@@ -8,13 +8,10 @@ from __future__ import annotations
 from functools import partial
 
 from stages.core.cli import run
-from stages.core.files import Paths, read_json, write, write_json
+from stages.core.files import Paths, read_json, read_parquet, read_pickle, write, write_json
 
 
 def main(name: str) -> None:
-    import joblib
-    import pandas as pd
-
     from stages.core.params import load_block, load_seed
     from stages.evaluation.curves import plot_frames
     from stages.evaluation.report import build_evaluation
@@ -23,8 +20,8 @@ def main(name: str) -> None:
     from stages.projects._base import load_project
 
     project, settings, paths = load_project(name), load_block(name, "evaluate", Evaluate), Paths(name)
-    model, manifest = joblib.load(paths.model / "model.joblib"), read_json(paths.model / "manifest.json")
-    train, test = (pd.read_parquet(paths.data / f"{side}.parquet") for side in ("train", "test"))
+    model, manifest = read_pickle(paths.model / "model.joblib"), read_json(paths.model / "manifest.json")
+    train, test = (read_parquet(paths.data / f"{side}.parquet") for side in ("train", "test"))
     values = predict_scores(model, test, project)
     evaluation = build_evaluation(project, manifest, model, train, test, values, settings, load_seed())
     metrics = {metric: found["value"] for metric, found in evaluation["metrics"].items() if not metric.endswith("_at_half")}

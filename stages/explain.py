@@ -10,11 +10,10 @@ from __future__ import annotations
 from functools import partial
 
 from stages.core.cli import run
-from stages.core.files import Paths, read_json, write, write_json
+from stages.core.files import Paths, read_json, read_parquet, read_pickle, write, write_json
 
 
 def main(name: str) -> None:
-    import joblib
     import pandas as pd
 
     from stages.core.params import load_block, load_seed
@@ -29,11 +28,11 @@ def main(name: str) -> None:
 
     project, settings, paths = load_project(name), load_block(name, "explain", Explain), Paths(name)
     seed = load_seed()
-    model, manifest = joblib.load(paths.model / "model.joblib"), read_json(paths.model / "manifest.json")
+    model, manifest = read_pickle(paths.model / "model.joblib"), read_json(paths.model / "manifest.json")
     proof, digest = read_json(paths.model / "plan.json")["proof"], {"model": manifest["model"]}
-    train, test = (pd.read_parquet(paths.data / f"{side}.parquet") for side in ("train", "test"))
-    reference = pd.read_parquet(paths.model / "reference.parquet")
-    unseen = pd.read_parquet(paths.model / "out_of_fold.parquet")["score"].to_numpy()
+    train, test = (read_parquet(paths.data / f"{side}.parquet") for side in ("train", "test"))
+    reference = read_parquet(paths.model / "reference.parquet")
+    unseen = read_parquet(paths.model / "out_of_fold.parquet")["score"].to_numpy()
     data, evaluation = (read_json(paths.reports / f"{report}.json") for report in ("data", "evaluation"))
 
     rows = test.sample(min(settings.rows, len(test)), random_state=seed).sort_index()

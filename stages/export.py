@@ -10,11 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from stages.core.cli import UserError, run
-from stages.core.files import Paths, write, write_json
+from stages.core.files import Paths, read_parquet, read_pickle, write, write_json
 
 
 def main(name: str) -> None:
-    import joblib
     import numpy as np
     import pandas as pd
 
@@ -32,7 +31,7 @@ def main(name: str) -> None:
     from stages.runtime.trained import adverts_table
 
     project, paths = load_project(name), Paths(name)
-    pipeline, digest = joblib.load(paths.model / "model.joblib"), md5(paths.model / "model.joblib")
+    pipeline, digest = read_pickle(paths.model / "model.joblib"), md5(paths.model / "model.joblib")
     model, probe = pipeline["model"], known_row(pipeline, project)
     plan = encoder_plan(unwrap(model).encoder)
     width = sum(len(entry["columns"]) for entry in plan)
@@ -44,7 +43,7 @@ def main(name: str) -> None:
             "params.yaml to an estimator that can; `evaluate` compares this one all the same"
         ) from None
 
-    train, test = (pd.read_parquet(paths.data / f"{side}.parquet") for side in ("train", "test"))
+    train, test = (read_parquet(paths.data / f"{side}.parquet") for side in ("train", "test"))
     rows = pd.concat([train, test], ignore_index=True)
     scorer = Scorer(project, plan, graph)
     worst = check_equal(scorer, pipeline, rows, project, load_seed())

@@ -6,19 +6,17 @@ python -m stages.prepare bankchurn
 from __future__ import annotations
 
 from stages.core.cli import run
-from stages.core.files import Paths, write
+from stages.core.files import Paths, read_parquet, write
 
 
 def main(name: str) -> None:
-    import pandas as pd
-
     from stages.core.params import load_block, load_seed
     from stages.intake.settings import Prepare
     from stages.intake.split import check_leaks, check_sides, draw_keys, record_split, split_rows
     from stages.projects._base import load_project
 
     project, settings, paths = load_project(name), load_block(name, "prepare", Prepare), Paths(name)
-    raw = pd.read_parquet(paths.data / "raw.parquet")
+    raw = read_parquet(paths.data / "raw.parquet")
     why = project.why_left_out(raw)
     frame = raw[why == ""]
     check_leaks(frame, project)

@@ -25,9 +25,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def main(name: str, dry_run: bool = False, push: bool = False, by: str | None = None) -> int | None:
     from stages.promotion import record, tags
-    from stages.promotion.git import head
+    from stages.promotion.git import check_clone
 
-    head()  # first, as its error says that there is no Git
+    check_clone(push=push and not dry_run)
     if last := record.interrupted_promotion(name):
         if dry_run:
             print(f"{name}: the promotion of {last['version']} was interrupted; without --dry-run it is finished first")

@@ -10,32 +10,31 @@ the data of that revision; either must come to the hash that was logged. Exits w
 from __future__ import annotations
 
 import argparse
-import sys
+import json
 from pathlib import Path
 from urllib.parse import quote
 
-from stages.core.cli import UserError
+from stages.core.cli import UserError, run
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("prediction_id", nargs="?", help="the id of a logged prediction")
     which.add_argument("--file", type=Path, help="a logged prediction as JSON")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server that logged it; default: %(default)s")
     parser.add_argument("--key", help="its API key; default: VERITABLE_API_KEY")
     parser.add_argument("--retrain", action="store_true", help="train the model again instead of fetching it")
-    return parser.parse_args()
 
 
 def main(prediction_id: str | None, file: Path | None, url: str, key: str | None, retrain: bool) -> int:
-    from stages.core.files import read_json
+    from stages.promotion.git import check_root
     from stages.promotion.replay import describe_replay, read_logged, replay_prediction
     from stages.promotion.server import call
 
+    check_root()
     if file:
         try:
-            answer = read_json(file)
+            answer = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(f"{file} cannot be read: {error}") from None
     else:
@@ -48,7 +47,4 @@ def main(prediction_id: str | None, file: Path | None, url: str, key: str | None
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(**vars(parse())))
-    except UserError as error:
-        sys.exit(f"replay: {error}")
+    run(main, options, takes_project=False)

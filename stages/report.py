@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 from pathlib import Path
 
-from stages.core.cli import UserError
+from stages.core.cli import run
 
 REPORT, IMAGES = Path("report.md"), Path("report")
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--base", default="main", help="the branch, tag or commit to compare with; main by default")
 
 
 def main(base: str) -> None:
@@ -20,13 +23,14 @@ def main(base: str) -> None:
     from stages.projects._base import load_project, project_names
     from stages.promotion.checkout import tree
     from stages.promotion.dvc import outdated_stages
-    from stages.promotion.git import head, uncommitted
+    from stages.promotion.git import check_clone, head, uncommitted
     from stages.promotion.tags import Version
     from stages.review.changes import examine_project, resolve_base
     from stages.review.snapshots import load_params_yaml
     from stages.review.text import markdown
     from stages.review.workspace import check_workspace
 
+    check_clone()
     revision, projects = resolve_base(base), project_names()
     check_workspace()
     outdated = outdated_stages()
@@ -43,9 +47,4 @@ def main(base: str) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", default="main", help="the branch, tag or commit to compare with; main by default")
-    try:
-        main(**vars(parser.parse_args()))
-    except UserError as error:
-        sys.exit(str(error))
+    run(main, options, takes_project=False)

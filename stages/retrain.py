@@ -33,9 +33,9 @@ def main(
     from stages.monitoring.retraining import open_batch, retrain
     from stages.promotion import tags
     from stages.promotion.dvc import push_data
-    from stages.promotion.git import head
+    from stages.promotion.git import check_clone
 
-    head()  # first, as its error says that there is no Git
+    check_clone(push=push and not dry_run)
     if dry_run:
         check = run_check(name, batch)
         print(check.summary)

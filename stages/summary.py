@@ -5,7 +5,9 @@ python -m stages.summary
 
 from __future__ import annotations
 
-from stages.core.cli import run
+from pathlib import Path
+
+from stages.core.cli import UserError, run
 from stages.core.files import Paths, read_json
 from stages.projects import project_names
 
@@ -19,10 +21,11 @@ def main() -> None:
     from stages.projects._base import load_project
     from stages.runtime.metric_names import TITLES, metric_text
 
-    for name in project_names():
+    evaluated = [name for name in project_names() if (Paths(name).reports / "evaluation.json").exists()]
+    if not evaluated:
+        raise UserError(f"{Path.cwd()} has no reports: run `dvc repro` at the root of the repository")
+    for name in evaluated:
         project, paths = load_project(name), Paths(name)
-        if not (paths.reports / "evaluation.json").exists():
-            continue
         evaluation, manifest = read_json(paths.reports / "evaluation.json"), read_json(paths.model / "manifest.json")
         data = f"{manifest['rows']:,} rows of {'simulated' if manifest['data']['simulated'] else 'real'} data"
         print(f"{name}: {manifest['estimator']}, {data}, {evaluation['rows']:,} to test on")

@@ -10,7 +10,7 @@ import shutil
 from functools import partial
 
 from stages.core.cli import run
-from stages.core.files import Paths, read_json, sha256, write, write_json
+from stages.core.files import Paths, read_json, read_parquet, sha256, write, write_json
 
 REFERENCE_ROWS = 2_000
 
@@ -32,7 +32,7 @@ def main(name: str) -> None:
 
     project, train, paths = load_project(name), load_block(name, "train", Train), Paths(name)
     seed = load_seed()
-    frame = pd.read_parquet(paths.data / "train.parquet")
+    frame = read_parquet(paths.data / "train.parquet")
     features, target = RowFeatures(name).transform(frame), frame[project.target].to_numpy()
     report = paths.reports / "data.json"
     data = {

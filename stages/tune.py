@@ -23,10 +23,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(name: str, trials: int = 50, jobs: int | None = None, model: str | None = None) -> int | None:
-    import pandas as pd
     from joblib import cpu_count
 
-    from stages.core.files import Paths, write
+    from stages.core.files import Paths, read_parquet, write
     from stages.core.params import load_block, load_seed
     from stages.modeling.settings import Train
     from stages.projects._base import load_project
@@ -38,9 +37,7 @@ def main(name: str, trials: int = 50, jobs: int | None = None, model: str | None
 
     project, paths, train, seed = load_project(name), Paths(name), load_block(name, "train", Train), load_seed()
     estimator, space = choose_space(name, train, load_block(name, "tune", Tune), model)
-    if not (paths.data / "train.parquet").exists():
-        raise UserError(f"there is no {paths.data}/train.parquet; make it: dvc repro prepare@{name}")
-    frame = pd.read_parquet(paths.data / "train.parquet")
+    frame = read_parquet(paths.data / "train.parquet")
     objective = make_objective(project, estimator, train, frame, seed, jobs or cpu_count())
     start, digest = current_values(train, estimator, space), objective.digest(space)
     study = open_study(paths.reports / "tune.db", f"{estimator}-{digest}", objective.direction)

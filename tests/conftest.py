@@ -20,7 +20,10 @@ hypothesis.settings.load_profile("tests")
 
 
 EXPENSIVE = {"browser", "joined", "postgres", "reproduced", "s3", "scheduler", "trained"}
-LONGEST = ("test_readmes.py", "test_retrain.py", "test_story.py", "test_coming_and_going.py", "test_tune.py", "test_past.py")
+LONGEST = (
+    "test_readmes.py", "test_retrain.py", "test_story.py", "test_coming_and_going.py", "test_tune.py", "test_past.py",
+    "test_commands.py",
+)  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:

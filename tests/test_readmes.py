@@ -170,6 +170,12 @@ def test_commands_name_targets_modules_and_extras_that_there_are() -> None:
             assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
+def test_an_experiment_runs_outside_the_workspace_so_that_the_next_one_does_not_build_on_it() -> None:
+    experiments = [command for command in all_commands() if command.startswith("dvc exp run")]
+    assert experiments
+    assert [command for command in experiments if not {"--temp", "--queue"} & set(shlex.split(command))] == []
+
+
 @pytest.mark.slow
 def test_options_that_commands_give_a_script_are_in_its_help() -> None:
     used: dict[str, set[str]] = {}
@@ -284,7 +290,7 @@ class Reader:
     def provide(self, command: str) -> None:
         """The files that a command reads, of simulated rows that differ from the training rows."""
         names = re.search(r"stages\.(?:drift|retrain|score) (\w+)(?: --batch)? (\S+\.(?:csv|parquet))", command)
-        names = names or re.search(r"(\w+)\.ingest\.sources=\[([^\]]+\.csv)\]", command)
+        names = names or re.search(r"(\w+)\.ingest\.sources=\[\$PWD/([^\]]+\.csv)\]", command)
         if names and not (path := self.folder / names[2]).exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             shift = "covariate" if "--batch" in command else None
@@ -326,6 +332,8 @@ class Reader:
             return
         module = MODULE.search(command)
         self.shell(before + self.translated(command), CODES.get(module[1], {0}) if module else {0})
+        if "exp run" in command:
+            self.shell("git diff --exit-code -- params.yaml")
         if "queue start" in command:
             wait_for(lambda: not re.search("Queued|Running", self.shell("dvc queue status")))
 

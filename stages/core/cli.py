@@ -26,7 +26,8 @@ def run(
     takes_project: bool = True,
 ) -> None:
     """Call `first`, then `main` with the project named on the command line, unless it takes none, and what `options` adds to
-    it. Exit with the code that `main` returns; a `UserError` ends in one line instead of a traceback.
+    it. Exit with the code that `main` returns; a `UserError`, or a file that cannot be read or written, ends in one line
+    instead of a traceback.
     """
     parser = argparse.ArgumentParser(
         description=sys.modules["__main__"].__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -37,11 +38,16 @@ def run(
         options(parser)
     arguments = vars(parser.parse_args())
     positional = [arguments.pop("project")] if takes_project else []
+    subject = (positional or [Path(sys.argv[0]).stem])[0]
     try:
         if first:
             first()
         code = main(*positional, **arguments)
     except UserError as error:
-        sys.exit(f"{(positional or [Path(sys.argv[0]).stem])[0]}: {error}")
+        sys.exit(f"{subject}: {error}")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.exit(f"{subject}: {error.filename}: {error.strerror}")
     if code:
         sys.exit(code)

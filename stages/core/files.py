@@ -9,7 +9,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from stages.core.cli import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,42 @@ def write_json(path: Path, value: Any) -> None:
     write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def read(path: Path, load: Callable[[Path], Content]) -> Content:
+    """What `load` makes of a file of the pipeline; UserError where it is missing or damaged."""
+    try:
+        return load(path)
+    except FileNotFoundError:
+        todo = "run `dvc pull` or `dvc repro` at the root of the repository"
+        raise UserError(f"{path} is missing in {Path.cwd()}: {todo}") from None
+    except Exception as error:  # each library has its own for a damaged file
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{path} cannot be read ({cause}): delete it and run `dvc checkout` or `dvc repro`") from None
+
+
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The object in a JSON file; UserError as `read`."""
+    return read(path, _json_object)
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """The table in a Parquet file; UserError as `read`."""
+    import pandas as pd
+
+    return read(path, pd.read_parquet)
+
+
+def read_pickle(path: Path) -> Any:
+    """The object that joblib stored; UserError as `read`."""
+    import joblib
+
+    return read(path, joblib.load)
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise TypeError(f"it must hold an object, not {type(value).__name__}")
+    return value
 
 
 def sha256(path: Path) -> str:

@@ -46,13 +46,21 @@ def load_seed(path: Path = PARAMS) -> int:
 def read_params(path: Path = PARAMS) -> dict[str, Any]:
     """A YAML file as DVC reads it; UserError where there is none or it is no mapping."""
     try:
-        document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        return parse_yaml(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise UserError(f"there is no {path} in {Path.cwd()}: run the command in the root of the repository") from None
+
+
+def parse_yaml(content: bytes, name: str) -> dict[str, Any]:
+    """The mapping in a YAML file of this name; UserError where it holds none."""
+    try:
+        document = YAML(typ="safe").load(content.decode())
+    except UnicodeDecodeError:
+        raise UserError(f"{name} is no text in UTF-8") from None
     except YAMLError as error:
-        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{name} is no valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
-        raise UserError(f"{path} must hold a mapping, not {type(document).__name__}")
+        raise UserError(f"{name} must hold a mapping, not {type(document).__name__}")
     return document
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stages.core.cli import UserError
-from stages.core.files import Paths, read_json, sha256
+from stages.core.files import Paths, read_json, read_parquet, sha256
 from stages.core.schema import coerce, to_frame
 from stages.monitoring.batch import one_of_each
 from stages.projects._base import Columns, Project, columns_of, load_project
@@ -50,14 +50,14 @@ def load_live(name: str) -> Live:
     files = ("manifest.json", "reference.parquet", "out_of_fold.parquet", "plan.json", "population.json")
     if missing := [file for file in files if not (paths.model / file).exists()]:
         raise UserError(f"{paths.model} lacks {', '.join(missing)}: run `dvc pull`, `dvc repro` or `stages.deploy`")
-    manifest, sample = read_json(paths.model / "manifest.json"), pd.read_parquet(paths.model / "reference.parquet")
-    out_of_fold, train = pd.read_parquet(paths.model / "out_of_fold.parquet"), paths.data / "train.parquet"
+    manifest, sample = read_json(paths.model / "manifest.json"), read_parquet(paths.model / "reference.parquet")
+    out_of_fold, train = read_parquet(paths.model / "out_of_fold.parquet"), paths.data / "train.parquet"
     seed = manifest["params"]["seed"]
     positions = pd.Series(range(len(out_of_fold))).sample(len(sample), random_state=seed).sort_index().to_numpy()
     trained = sample
     if train.exists() and sha256(train) == manifest["data"]["sha256"]:
         positions = np.sort(np.random.default_rng(seed).permutation(len(out_of_fold))[:REFERENCE_ROWS])
-        trained = pd.read_parquet(train)
+        trained = read_parquet(train)
         sample = trained.iloc[positions]
     if not np.array_equal(sample[project.target].to_numpy(), out_of_fold["target"].to_numpy()[positions]):
         raise UserError(f"{paths.model}: reference.parquet and out_of_fold.parquet are of different models; run `dvc repro`")

@@ -7,11 +7,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from ruamel.yaml import YAML
-
 from stages.core.cli import UserError
 from stages.core.files import Paths, write
-from stages.core.params import PARAMS
+from stages.core.params import PARAMS, parse_yaml
 from stages.core.yaml_edit import edited
 from stages.promotion import ledger
 from stages.promotion.dvc import run_dvc
@@ -70,7 +68,8 @@ def committed_text(path: Path) -> str:
 
 def committed_sources(project: str) -> list[str]:
     """The sources that the last commit learns from."""
-    sources: list[str] = YAML(typ="safe").load(committed_text(PARAMS))[project]["ingest"]["sources"]
+    params = parse_yaml(committed_text(PARAMS).encode(), f"{PARAMS} of the last commit")
+    sources: list[str] = params[project]["ingest"]["sources"]
     return sources
 
 

@@ -22,6 +22,7 @@ import pandas as pd
 from stages.core.cli import UserError
 from stages.promotion.cache import fetch_files
 from stages.promotion.git import git_bytes
+from stages.promotion.lock import lock_at
 from stages.runtime.identity import model_files, model_hash, outputs
 from stages.runtime.kernels import clean_environment
 
@@ -29,11 +30,6 @@ REPORTS = (  # what the server shows; older versions also have a samples.json, w
     "card.md", "data.json", "evaluation.json", "importance.json", "leaderboard.json", "market.json", "profile.json",
     "synthetic.json",
 )  # fmt: skip
-
-
-def lock_at(revision: str) -> bytes:
-    """dvc.lock as a commit has it."""
-    return git_bytes("show", f"{revision}:./dvc.lock")
 
 
 def model_hash_at(project: str, revision: str) -> str:

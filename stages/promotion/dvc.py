@@ -16,16 +16,15 @@ from stages.core.cli import UserError
 
 @contextmanager
 def repository() -> Iterator[Any]:
-    """The DVC repository of the current folder; UserError where there is none."""
+    """The DVC repository of the current folder; UserError where there is none, or DVC fails on what is in it."""
     from dvc.exceptions import DvcException  # type: ignore[import-untyped]
     from dvc.repo import Repo  # type: ignore[import-untyped]
 
     try:
-        repo = Repo()
+        with Repo() as repo:
+            yield repo
     except DvcException as error:
-        raise UserError(f"DVC cannot work here: {error}") from None
-    with repo:
-        yield repo
+        raise UserError(f"DVC cannot work here: {' '.join(str(error).split())}") from None
 
 
 def cached_files(digests: Collection[str]) -> tuple[dict[str, Path], str]:
@@ -64,13 +63,8 @@ def push_data() -> None:
 
 def outdated_stages(stages: Sequence[str] | None = None) -> list[str]:
     """Those of these stages, or of all, that `dvc repro` would run; UserError where DVC fails."""
-    from dvc.exceptions import DvcException
-
     with repository() as repo:
-        try:
-            found = repo.status()  # of all stages, as DVC reads dvc.yaml again for each that it is asked for
-        except DvcException as error:
-            raise UserError(f"`dvc status` failed: {error}") from None
+        found = repo.status()  # of all stages, as DVC reads dvc.yaml again for each that it is asked for
     return [stage for stage in found if stages is None or stage in stages]
 
 

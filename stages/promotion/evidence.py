@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from stages.core.cli import UserError
-from stages.core.files import Paths, read_json
+from stages.core.files import Paths, read_json, read_parquet
 from stages.core.params import load_block, load_seed
 from stages.core.schema import coerce, to_frame
 from stages.evaluation.scores import score
@@ -25,8 +25,9 @@ from stages.exporting.proof import largest_difference
 from stages.modeling.metrics import bootstrap
 from stages.projects._base import Project, columns_of
 from stages.promotion.cache import fetch_files
-from stages.promotion.checkout import checkout, lock_at, score_rows
+from stages.promotion.checkout import checkout, score_rows
 from stages.promotion.gate import Artifact, Comparison, compare_models, listed
+from stages.promotion.lock import lock_at
 from stages.promotion.settings import Promote
 from stages.promotion.tags import Version
 from stages.runtime.identity import outputs
@@ -62,7 +63,7 @@ def try_artifact(project: Project, folder: Path, test: pd.DataFrame) -> tuple[np
             raise ValueError("it gives scores that are no numbers")
     except Exception as error:  # whatever a library makes of a broken file
         nothing = "It gives no scores that could be compared with the champion's."
-        return nothing, Artifact(f"{type(error).__name__}: {error}")
+        return nothing, Artifact(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
     return scores, Artifact("", difference, relative_difference(found[0], probe["score"]), latency)
 
 
@@ -101,7 +102,7 @@ def rows_trained_on(project: Project, version: Version) -> pd.DataFrame | None:
             fetch_files({path: outputs(lock_at(version.revision))[path]}, Path(folder))
         except UserError:
             return None
-        return pd.read_parquet(Path(folder, path))
+        return read_parquet(Path(folder, path))
 
 
 def known_rows(project: Project, seen: pd.DataFrame, test: pd.DataFrame) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import subprocess
+from pathlib import Path
 
 from stages.core.cli import UserError
 
@@ -21,13 +22,40 @@ def git_bytes(*args: str) -> bytes:
     except FileNotFoundError:
         raise UserError("Git is not installed, or not in PATH") from None
     except subprocess.CalledProcessError as error:
-        message = error.stderr.decode(errors="replace").strip() or f"it ended with code {error.returncode}"
+        message = " ".join(error.stderr.decode(errors="replace").split()) or f"it ended with code {error.returncode}"
         raise UserError(f"`git {args[0]}` failed: {message}") from None
 
 
 def head() -> str:
     """The commit that is checked out."""
     return git("rev-parse", "HEAD")
+
+
+def check_clone(*, push: bool = False) -> None:
+    """UserError unless the current folder is the root of a repository with its whole history, and, to push, on a branch
+    with a remote `origin`: without these a command would fail halfway, or take a version for one that never was.
+    """
+    check_root()
+    if git("rev-parse", "--is-shallow-repository") == "true":
+        raise UserError(
+            "this clone is shallow, so it lacks tags and commits of earlier versions: fetch them with "
+            "`git fetch --unshallow --tags`"
+        )
+    if not git("rev-list", "--max-count=1", "--all"):
+        raise UserError("this repository has no commit yet: commit its files first")
+    if not push:
+        return
+    if git("rev-parse", "--abbrev-ref", "HEAD") == "HEAD":
+        raise UserError("HEAD is detached, so there is no branch to push: switch to one with `git switch BRANCH`")
+    if "origin" not in git("remote").splitlines():
+        raise UserError("there is no remote `origin` to push to: add it with `git remote add origin URL`")
+
+
+def check_root() -> None:
+    """UserError unless the current folder is the root of a Git repository with a dvc.yaml."""
+    git("rev-parse", "--git-dir")  # its error says that there is no Git
+    if not Path("dvc.yaml").exists():
+        raise UserError(f"there is no dvc.yaml in {Path.cwd()}: run the command at the root of the repository")
 
 
 def uncommitted() -> list[str]:

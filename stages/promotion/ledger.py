@@ -41,6 +41,9 @@ def read(project: str) -> list[dict[str, Any]]:
     """All entries, oldest first; none without a ledger. UserError names a line that is no entry."""
     try:
         return read_ledger(project)
+    except UnicodeDecodeError:
+        path = ledger_path(project)
+        raise UserError(f"{path} is no text in UTF-8: restore it from `git log -p {path}`") from None
     except ValueError as error:
         raise UserError(str(error)) from None
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from stages.core.cli import UserError
-from stages.core.files import Paths
+from stages.core.files import Paths, read_json, read_parquet
 from stages.projects._base import load_project
 from stages.promotion import gate
 from stages.promotion.checkout import model_hash_at
@@ -20,9 +16,10 @@ from stages.promotion.dvc import outdated_stages
 from stages.promotion.evidence import Model, contest, known_rows, load_terms, meet_champion, rows_trained_on, try_artifact
 from stages.promotion.gate import Comparison, Decision
 from stages.promotion.git import git, uncommitted
+from stages.promotion.lock import read_lock
 from stages.promotion.tags import PROD, Version, in_stage
 from stages.promotion.versioning import name_version
-from stages.promotion.workspace import check_model, read_file, stages_of
+from stages.promotion.workspace import check_model, stages_of
 from stages.runtime.identity import model_files, model_hash, outputs
 
 
@@ -44,10 +41,8 @@ def propose(name: str) -> Proposal:
     """The decision on the workspace's model. UserError where a file is missing, here or for the champion."""
     project, terms, paths = load_project(name), load_terms(name), Paths(name)
     promote = terms.promote
-    lock = read_file(Path("dvc.lock"))
-    manifest = json.loads(read_file(paths.model / "manifest.json"))
-    evaluation = json.loads(read_file(paths.reports / "evaluation.json"))
-    test = pd.read_parquet(io.BytesIO(read_file(paths.data / "test.parquet")))
+    lock, test = read_lock(), read_parquet(paths.data / "test.parquet")
+    manifest, evaluation = read_json(paths.model / "manifest.json"), read_json(paths.reports / "evaluation.json")
     metrics, rows = evaluation["metrics"], len(test)
     scores, artifact = try_artifact(project, paths.model, test)
     champion, label, before = in_stage(name), None, manifest
@@ -123,12 +118,16 @@ def settled(name: str, promotions: list[dict[str, Any]], digest: str) -> str | N
     return None
 
 
-def check_committed(name: str) -> None:
-    """UserError unless the last commit holds the code, and dvc.lock the model, that the workspace has."""
+def check_committed() -> None:
+    """UserError unless the last commit holds the code and the dvc.lock that the workspace has."""
     own = ("stages", "dvc.yaml", "dvc.lock", "params.yaml")
     untracked = git("ls-files", "--others", "--exclude-standard", "--", *own).splitlines()
     if changed := [*uncommitted(), *untracked]:
         raise UserError(f"the last commit, which gets the tag, lacks {', '.join(changed)}: commit or restore what changed")
+
+
+def check_current(name: str) -> None:
+    """UserError unless dvc.lock records the model that the workspace has, as made by the code there."""
     check_model(name)
     if stale := outdated_stages(stages_of(name)):
         raise UserError(f"out of date: {', '.join(stale)}. Run `dvc repro {' '.join(stale)}` and commit what it changed")

@@ -6,14 +6,14 @@ Each step does nothing where it was done before, so an interrupted promotion is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from stages.core.cli import UserError
 from stages.promotion import ledger, tags
 from stages.promotion.gate import Rule
 from stages.promotion.git import who
-from stages.promotion.proposal import check_committed, ledger_entry, propose, settled
-from stages.promotion.workspace import read_file
+from stages.promotion.lock import read_lock
+from stages.promotion.proposal import check_committed, check_current, ledger_entry, propose, settled
 from stages.runtime.identity import model_files, model_hash, outputs
 
 
@@ -34,20 +34,30 @@ def promotions(name: str) -> list[dict[str, Any]]:
 
 
 def interrupted_promotion(name: str) -> dict[str, Any] | None:
-    """The last decision, if it promoted a model that never got its tags."""
+    """The last decision, if it promoted a model that never got its tags; UserError where this clone lacks all of them."""
     decisions = promotions(name)
     if not decisions or not decisions[-1]["accepted"]:
         return None
     last = decisions[-1]
+    if not tags.versions(name) and is_followed(name, decisions):
+        raise UserError(f"this clone has none of the tags of {name} that its ledger tells of: run `git fetch --tags`")
     return None if tags.is_assigned(name, last["version"], last["challenger"]["revision"], last["stage"]) else last
+
+
+def is_followed(name: str, decisions: list[dict[str, Any]]) -> bool:
+    """Whether the ledger has something that comes after the tags of its first promotion: another one, or a deployment."""
+    accepted = sum(decision["accepted"] for decision in decisions)
+    return accepted > 1 or any(entry["event"] == "deployment" for entry in ledger.read(name))
 
 
 def promote(name: str, by: str | None = None, *, dry_run: bool = False) -> Outcome:
     """Decide on the workspace's model and, unless it is a dry run, write the decision down and carry it out. UserError
-    where it is not committed, or a stage of the pipeline is out of date.
+    where a stage of the pipeline is out of date or, unless it is a dry run, something is not committed.
     """
-    decisions, lock = promotions(name), read_file(Path("dvc.lock"))
-    check_committed(name)
+    decisions, lock = promotions(name), read_lock()
+    if not dry_run:
+        check_committed()
+    check_current(name)
     if reason := settled(name, decisions, model_hash(model_files(outputs(lock), name))):
         return Outcome(f"{name}: {reason}")
     proposal = propose(name)

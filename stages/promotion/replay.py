@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 from stages.core.cli import UserError
 from stages.core.files import read_json
 from stages.promotion.cache import fetch_files
-from stages.promotion.checkout import checkout, lock_at, model_hash_at, run_script, score_rows, tree
+from stages.promotion.checkout import checkout, model_hash_at, run_script, score_rows, tree
+from stages.promotion.lock import lock_at
 from stages.runtime.identity import md5, outputs
 
 

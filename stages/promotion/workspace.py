@@ -5,38 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from stages.core.cli import UserError
 from stages.core.files import Paths, read_json
+from stages.core.params import read_params
 from stages.promotion import ledger
+from stages.promotion.lock import LOCK, read_lock
 from stages.runtime.identity import md5, model_files, model_hash, outputs
 
 DEPLOYMENT = "deployment.json"
 
 
-def read_file(path: Path) -> bytes:
-    """A file of the workspace; UserError if it is missing."""
-    if not path.exists():
-        raise UserError(f"{path} is missing: run `dvc pull` or `dvc repro`")
-    return path.read_bytes()
-
-
 def stages_of(project: str) -> list[str]:
     """The stages of a project by the name that DVC gives them."""
-    return [f"{stage}@{project}" for stage in YAML(typ="safe").load(read_file(Path("dvc.yaml")))["stages"]]
+    return [f"{stage}@{project}" for stage in read_params(Path("dvc.yaml"))["stages"]]
 
 
 def recorded_files(project: str) -> dict[str, str]:
     """MD5 by file name of the model that dvc.lock records."""
-    return model_files(outputs(read_file(Path("dvc.lock"))), project)
+    return model_files(outputs(read_lock()), project)
 
 
 def recorded_deployment(folder: Path) -> dict[str, Any]:
     """What deployment.json in a folder says; empty if it cannot be read."""
     try:
-        return dict(read_json(folder / DEPLOYMENT))
-    except (OSError, ValueError, TypeError):
+        return read_json(folder / DEPLOYMENT)
+    except UserError:
         return {}
 
 
@@ -93,7 +86,7 @@ def describe_replaced(project: str, before: dict[str, str | None], digest: str) 
     """Which model in the workspace the one with this hash replaced, and what brings it back; empty for none, or the same."""
     if before["hash"] is None or before["hash"] == digest:
         return ""
-    files = recorded_files(project) if Path("dvc.lock").exists() else {}
+    files = recorded_files(project) if LOCK.exists() else {}
     is_recorded, lost = before["hash"] == model_hash(files), f"({before['hash'][:12]})"
     replaced, ways = f"a model {lost} that is neither a deployed version nor recorded in dvc.lock", []
     if before["version"]:

@@ -6,10 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from stages.core.cli import UserError
-from stages.core.files import Paths, read_json
+from stages.core.files import Paths, read_json, read_parquet
 from stages.projects._base import Project
 from stages.promotion.cache import fetch_files
 from stages.promotion.code_changes import changed_code, read_code
@@ -81,7 +79,7 @@ def compare_with_base(project: Project, base: Version) -> Comparison | str:
     paths = Paths(project.name)
     if missing := [path for path in (paths.data / "test.parquet", paths.model / "manifest.json") if not path.exists()]:
         return f"{missing[0]} is missing"
-    test, manifest = pd.read_parquet(paths.data / "test.parquet"), read_json(paths.model / "manifest.json")
+    test, manifest = read_parquet(paths.data / "test.parquet"), read_json(paths.model / "manifest.json")
     try:
         theirs = meet_champion(project, base, manifest, test)
     except UserError as error:

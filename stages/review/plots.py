@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import vl_convert
 from dvc_render.vega import VegaRenderer  # type: ignore[import-untyped]
-from ruamel.yaml import YAML
 
 from stages.core.files import Paths, write
+from stages.core.params import read_params
 from stages.projects._base import Project
 
 # Of the plots that dvc.yaml lists for a task, those that a reviewer needs.
@@ -25,7 +25,7 @@ CONFIG = {"legend": {"disable": True}, "header": {"title": None}}  # the panels 
 def draw_plots(project: Project, base: Path, folder: Path) -> dict[str, Path]:
     """Draw those plots of the workspace into `folder` that are not the same in the tree `base`; their paths by title."""
     images = {}
-    for plot in plot_definitions(Path("dvc.yaml").read_text(encoding="utf-8"), project):
+    for plot in plot_definitions(read_params(Path("dvc.yaml")), project):
         path = Paths(project.name).reports / "plots" / f"{plot['file']}.csv"
         files = {side: root / path for side, root in (("before", base), ("after", Path())) if (root / path).exists()}
         if "after" not in files or len({file.read_bytes() for file in files.values()}) < len(files):
@@ -38,9 +38,9 @@ def draw_plots(project: Project, base: Path, folder: Path) -> dict[str, Path]:
     return images
 
 
-def plot_definitions(dag: str, project: Project) -> list[dict[str, str]]:
+def plot_definitions(dag: dict[str, Any], project: Project) -> list[dict[str, str]]:
     """What dvc.yaml says of the plots shown: `file`, `title`, `template`, `x` and `y` of each."""
-    projects = next(block["projects"] for block in YAML(typ="safe").load(dag)["vars"] if "projects" in block)
+    projects = next(block["projects"] for block in dag["vars"] if "projects" in block)
     return [plot for plot in projects[project.name] if plot["file"] in SHOWN[project.task]]
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
-from stages.core.files import Paths
+from stages.core.files import Paths, read_json
+from stages.core.params import PARAMS, read_params
+from stages.promotion.lock import checked_lock
 from stages.runtime.identity import locked_stages, model_hash
 
 
@@ -44,10 +43,10 @@ def read_snapshot(root: Path, name: str) -> Snapshot:
     paths = Paths(name)
     params = load_params_yaml(root)
     lock = root / "dvc.lock"
-    locked = locked_stages(lock.read_bytes()) if lock.exists() else {}
+    locked = locked_stages(checked_lock(lock.read_bytes(), str(lock))) if lock.exists() else {}
     stages = {stage: block for stage, block in locked.items() if stage.endswith(f"@{name}")}
-    metrics = json.loads(_text(root / paths.reports / "metrics.json")).get(name, {})
-    evaluation = json.loads(_text(root / paths.reports / "evaluation.json"))
+    metrics = _object(root / paths.reports / "metrics.json").get(name, {})
+    evaluation = _object(root / paths.reports / "evaluation.json")
     return Snapshot(
         params=flatten(params.get("base", {}), "base") | flatten(params[name], name) if name in params else {},
         stages=stages,
@@ -55,14 +54,15 @@ def read_snapshot(root: Path, name: str) -> Snapshot:
         metrics={key: {"value": value, "low": None, "high": None} for key, value in metrics.items()}
         | {key: found for key, found in evaluation.get("metrics", {}).items() if not key.endswith("_at_half")},
         evaluation=evaluation,
-        data=json.loads(_text(root / paths.reports / "data.json")),
-        manifest=json.loads(_text(root / paths.model / "manifest.json")),
+        data=_object(root / paths.reports / "data.json"),
+        manifest=_object(root / paths.model / "manifest.json"),
     )
 
 
 def load_params_yaml(root: Path) -> dict[str, Any]:
     """params.yaml in a folder, read as DVC does; empty where there is none."""
-    return YAML(typ="safe").load(_text(root / "params.yaml"))
+    path = root / PARAMS
+    return read_params(path) if path.exists() else {}
 
 
 def flatten(block: Any, prefix: str) -> dict[str, Any]:
@@ -90,5 +90,5 @@ def kinds_of_change(name: str, before: Snapshot, after: Snapshot, code: list[str
     return [kind for kind, differs in found.items() if differs] or ["pipeline"] * (before.stages != after.stages)
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else "{}"
+def _object(path: Path) -> Any:
+    return read_json(path) if path.exists() else {}

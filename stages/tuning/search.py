@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, cast
@@ -70,6 +71,8 @@ def search(
             for values, found in zip(batch, score(batch), strict=True):
                 study.add_trial(as_trial(values, found, space, is_start=starts))
                 bar.update()
+                if bar.disable:  # off a terminal, where a log should show that it goes on
+                    print(f"trial {len(study.trials)} of {trials}: {found:.5g}", file=sys.stderr, flush=True)
 
 
 def score_of(trial: FrozenTrial) -> float:

@@ -18,6 +18,7 @@ from stages.core.cli import UserError
 from stages.core.files import read_json, write_json
 from stages.promotion import checkout, installation, ledger, tags
 from stages.promotion.git import git, head
+from stages.promotion.lock import lock_at
 from stages.promotion.workspace import check_model
 from stages.runtime.identity import md5, outputs
 from tests import toys
@@ -80,7 +81,7 @@ def test_the_version_in_prod_takes_the_place_of_the_model_in_the_workspace(capsy
     deploy_toy()
     assert_deployed(FIRST)
     found = tags.find("toy", FIRST)
-    recorded = outputs(checkout.lock_at(found.revision))
+    recorded = outputs(lock_at(found.revision))
     assert read_json(MODEL / "deployment.json") == {
         "version": FIRST,
         "stage": "prod",

@@ -89,7 +89,7 @@ def test_an_old_script_runs_with_the_code_and_the_settings_of_its_revision(monke
             "json.dump([stages.__file__, kept], open('found.json', 'w'))\n"
         )
         checkout.run_script(folder, "stages.where")
-        file, settings = read_json(folder / "found.json")
+        file, settings = json.loads((folder / "found.json").read_text())
         assert Path(file) == folder.resolve() / "stages" / "__init__.py"
     assert settings == {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 

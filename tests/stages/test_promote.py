@@ -17,6 +17,7 @@ from stages.core.cli import UserError
 from stages.promote import REFUSED
 from stages.promotion import checkout, ledger, tags
 from stages.promotion.git import git, head
+from stages.promotion.lock import lock_at
 from stages.promotion.proposal import propose
 from stages.runtime.identity import outputs
 from tests import toys
@@ -270,7 +271,7 @@ def remove_lock(folder: Path) -> None:
         ),
         (add_code, r"^the last commit, which gets the tag, lacks stages/extra.py:"),
         (forget_lock, r"^the last commit, which gets the tag, lacks dvc.lock:"),
-        (remove_lock, r"^dvc.lock is missing: run `dvc pull` or `dvc repro`$"),
+        (remove_lock, r"^dvc.lock is missing in .*: run `dvc pull` or `dvc repro` at the root of the repository$"),
         (swap_model, rf"^{MODEL} is not the file that dvc.lock records: run `dvc checkout {MODEL}`"),
         (lose_model, rf"^{MODEL.parent} lacks {MODEL.name}: .*`dvc pull`, or without a remote `dvc repro`$"),
         (forget_to_run, r"^out of date: train@toy. Run `dvc repro train@toy` and commit what it changed$"),
@@ -295,7 +296,7 @@ def test_outside_git_nothing_is_promoted(known: Path, monkeypatch: pytest.Monkey
 
 def lose(path: str, revision: str) -> str:
     """Take a commit's file out of the cache; gives its MD5."""
-    digest = outputs(checkout.lock_at(revision))[path]
+    digest = outputs(lock_at(revision))[path]
     Path(".dvc/cache/files/md5", digest[:2], digest[2:]).unlink()
     return digest
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from stages.core.cli import UserError
 from stages.core.files import read_json
 from stages.promotion import checkout
 from stages.promotion.git import git, head
+from stages.promotion.lock import lock_at
 from stages.promotion.replay import Output, read_logged
 from stages.runtime.identity import outputs
 from tests.clones import run
@@ -34,7 +36,7 @@ def replay_file(logged: dict[str, Any], *, retrain: bool = False) -> int:
 
 def forget(*folders: str) -> None:
     """Take everything of these folders out of the cache and the workspace."""
-    for path, digest in outputs(checkout.lock_at("HEAD~1")).items():
+    for path, digest in outputs(lock_at("HEAD~1")).items():
         if path.startswith(folders):
             Path(".dvc/cache/files/md5", digest[:2], digest[2:]).unlink()
     for folder in folders:
@@ -174,12 +176,12 @@ def test_the_command_exits_with_1_on_a_difference_and_with_a_line_on_a_mistake(
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_prediction_is_named_by_its_id_or_by_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prediction_is_named_by_its_id_or_by_a_file() -> None:
+    parser = argparse.ArgumentParser()
+    replay.options(parser)
     for arguments in ([], ["an-id", "--file", "prediction.json"]):
-        monkeypatch.setattr(sys, "argv", ["replay", *arguments])
         with pytest.raises(SystemExit):
-            replay.parse()
-    monkeypatch.setattr(sys, "argv", ["replay", "an-id"])
-    assert vars(replay.parse()) == {
+            parser.parse_args(arguments)
+    assert vars(parser.parse_args(["an-id"])) == {
         "prediction_id": "an-id", "file": None, "url": "http://127.0.0.1:8000", "key": None, "retrain": False,
     }  # fmt: skip

@@ -33,6 +33,12 @@ def test_a_mistake_of_the_user_ends_in_one_line(monkeypatch: pytest.MonkeyPatch)
     assert stop.value.code == "toy: fix this"
 
 
+def test_a_file_that_cannot_be_opened_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, "toy", error=PermissionError(13, "Permission denied", "scores.parquet"))
+    assert stop.value.code == "toy: scores.parquet: Permission denied"
+
+
 def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ZeroDivisionError):
         call(monkeypatch, "toy", error=ZeroDivisionError())

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from stages.core.files import read_json, sha256, write, write_json
+from stages.core.cli import UserError
+from stages.core.files import read_json, read_parquet, read_pickle, sha256, write, write_json
 
 
 def test_a_file_is_written_into_folders_that_are_made_for_it_and_can_be_read_by_all(tmp_path: Path) -> None:
@@ -48,3 +51,17 @@ def test_what_is_no_json_is_refused_and_not_written(tmp_path: Path) -> None:
 def test_the_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"rows")
     assert sha256(tmp_path / "a") == hashlib.sha256(b"rows").hexdigest()
+
+
+@pytest.mark.parametrize("reader", [read_json, read_parquet, read_pickle])
+@pytest.mark.parametrize("content", [None, b"", b"\x80\xff\x00", b"[1]"])
+def test_a_file_that_is_missing_or_damaged_is_named_in_one_sentence(
+    tmp_path: Path, reader: Callable[[Path], Any], content: bytes | None
+) -> None:
+    path = tmp_path / "file"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match="is missing in" if content is None else "cannot be read") as error:
+        reader(path)
+    assert str(error.value).startswith(f"{path} ")
+    assert "\n" not in str(error.value)

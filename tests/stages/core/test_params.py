@@ -91,3 +91,13 @@ def test_settings_of_estimators_are_gathered_from_their_blocks() -> None:
 )
 def test_a_model_that_is_no_candidate_is_compared_with_them(model: str, compared: list[str]) -> None:
     assert settings(model=model, candidates=["ridge"]).compared == compared
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n\x00\xff", b"base: [1,\nb: }", b"- a", b""])
+def test_a_file_that_is_no_yaml_is_named_in_one_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        load_seed(path)
+    assert str(error.value).startswith(f"{path} ")
+    assert "\n" not in str(error.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages.core.cli import UserError
-from stages.promotion.git import git, head, uncommitted, who
+from stages.promotion.git import check_clone, git, head, uncommitted, who
 
 
 @pytest.fixture
@@ -32,6 +32,28 @@ def test_a_missing_git_is_told(workspace: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PATH", str(workspace))
     with pytest.raises(UserError, match="Git is not installed"):
         head()
+
+
+def test_a_clone_that_a_command_cannot_work_in_is_told_why(workspace: Path) -> None:
+    git("init", "--quiet")
+    with pytest.raises(UserError, match=r"no dvc\.yaml in .*: run the command at the root of the repository"):
+        check_clone()
+    (workspace / "dvc.yaml").touch()
+    with pytest.raises(UserError, match="no commit yet"):
+        check_clone()
+
+
+def test_what_is_to_be_pushed_needs_a_branch_and_an_origin(repository: Path) -> None:
+    (repository / "dvc.yaml").touch()
+    check_clone()
+    with pytest.raises(UserError, match="no remote `origin`"):
+        check_clone(push=True)
+    git("remote", "add", "origin", "elsewhere")
+    check_clone(push=True)
+    git("checkout", "--quiet", "--detach")
+    check_clone()
+    with pytest.raises(UserError, match="HEAD is detached"):
+        check_clone(push=True)
 
 
 def test_the_head_is_the_full_hash_of_the_commit(repository: Path) -> None:

@@ -104,6 +104,13 @@ def test_a_line_that_is_no_entry_is_named(workspace: Path, line: str) -> None:
         ledger.read("toy")
 
 
+def test_a_ledger_that_is_no_text_is_named(workspace: Path) -> None:
+    PATH.parent.mkdir(parents=True)
+    PATH.write_bytes(b"\x89PNG\xff")
+    with pytest.raises(UserError, match=r"^reports/toy/ledger.jsonl is no text"):
+        ledger.read("toy")
+
+
 def test_a_last_line_without_an_end_is_not_continued(workspace: Path) -> None:
     PATH.parent.mkdir(parents=True)
     PATH.write_text(json.dumps(DRIFT))

@@ -131,3 +131,9 @@ def test_improvements_begin_with_what_stands_and_end_with_the_best(direction: St
     assert scores[-1] == max(sign * score for _, score in tried(study))
     best = found[-1].user_attrs["values"]
     assert len(improvements(study.trials, best, direction)) == 1, "nothing is better than the best"
+
+
+def test_off_a_terminal_each_trial_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    search(new_study(), SPACE, START, 3, 0, scored)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["trial 1 of 3", "trial 2 of 3", "trial 3 of 3"]
