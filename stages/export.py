@@ -47,7 +47,7 @@ def main(name: str) -> None:
     rows = pd.concat([train, test], ignore_index=True)
     scorer = Scorer(project, plan, graph)
     worst = check_equal(scorer, pipeline, rows, project, load_seed())
-    columns, scored = coerce(train, project.columns)[0], pd.read_parquet(paths.model / "out_of_fold.parquet")
+    columns, scored = coerce(train, project.columns)[0], read_parquet(paths.model / "out_of_fold.parquet")
     table = explainer_table(model, scorer, scorer.encode(columns))
     adverts = adverts_table(project, columns, scored["target"].to_numpy(), scored["score"].to_numpy())
     proof = {"rows": 2 * len(rows), "tolerance": TOLERANCE}
