@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+SHORTEST_TOKEN = 16  # characters
+API_KEY = re.compile(r"(?:([\w.@-]{1,64}):)?([0-9a-f]{64})", re.ASCII | re.IGNORECASE)
+NO_KEY = hashlib.sha256().hexdigest()  # what a shell makes of a key that is not set
+
+
+class WrongSettingsError(Exception):
+    """The environment holds settings that no server can start with: the message is a line for each."""
 
 
 class Settings(BaseSettings):
     """Every setting has a working default. Lists are written as JSON: `SERVE_PROJECTS='["boston"]'`."""
 
-    model_config = SettingsConfigDict(env_prefix="SERVE_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SERVE_", frozen=True, hide_input_in_errors=True)
 
     root: Annotated[Path, Field(description="the checkout, or a folder that `stages.deploy --to` wrote")] = Path()
     projects: Annotated[list[str], Field(description="projects to serve; empty: all")] = []
@@ -38,12 +50,65 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[
         list[str], Field(description="addresses of proxies whose X-Forwarded-For header is trusted")
     ] = []
-    api_keys: Annotated[list[str], Field(description="SHA-256 of each accepted API key; empty: no key is required")] = []
+    api_keys: Annotated[
+        list[str], Field(description="accepted API keys, each as `sha256` or `name:sha256`; empty: no key is required")
+    ] = []
     admin_token: Annotated[
-        SecretStr | None, Field(description="token for reload and deletion; without it these routes are disabled")
+        SecretStr | None,
+        Field(description="token of 16 characters or more for reload and deletion; without it these routes are disabled"),
     ] = None
     cors_origins: Annotated[list[str], Field(description="origins whose web pages may call the server (CORS)")] = []
     revision: Annotated[str, Field(description="Git revision of the models, for a server outside a Git checkout")] = ""
     drain_seconds: Annotated[float, Field(gt=0, description="seconds that a shutdown waits for the log to be written")] = (
         10.0
     )
+
+    @field_validator("api_keys")
+    @classmethod
+    def _are_hashes(cls, given: list[str]) -> list[str]:
+        for number, entry in enumerate(given, start=1):
+            found = API_KEY.fullmatch(entry)
+            if found is None:  # it may be the key itself, which must not be shown
+                raise ValueError(
+                    f"entry {number} is no SHA-256 hash of 64 hexadecimal digits, with or without `name:` before it; "
+                    "`python -m serve.key` makes a key and its hash"
+                )
+            if found[2].lower() == NO_KEY:
+                raise ValueError(f"entry {number} is the hash of an empty key, which everybody has")
+        return given
+
+    @field_validator("admin_token")
+    @classmethod
+    def _is_a_secret(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is None:
+            return None
+        token = given.get_secret_value()
+        if not token:
+            raise ValueError("the token is empty; leave the variable out to disable the routes that need it")
+        if len(token) < SHORTEST_TOKEN:
+            raise ValueError(f"the token has {len(token)} characters, and needs {SHORTEST_TOKEN} or more")
+        if not re.fullmatch("[!-~]+", token):
+            raise ValueError("the token holds a blank or a character that is not ASCII, which no header can carry")
+        return given
+
+    @cached_property
+    def key_names(self) -> dict[str, str]:
+        """The name of each accepted API key by its hash; of a key without a name, the first 8 digits of the hash."""
+        found = [match for entry in self.api_keys if (match := API_KEY.fullmatch(entry))]
+        return {match[2].lower(): match[1] or match[2][:8].lower() for match in found}
+
+
+def read_settings() -> Settings:
+    """The settings of the environment; WrongSettingsError where they are wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise WrongSettingsError("\n".join(map(_sentence, error.errors()))) from None
+    except SettingsError as error:
+        name = str(error).split('"')[1]
+        raise WrongSettingsError(f'SERVE_{name.upper()}: no valid JSON; a list is [] or ["a", "b"].') from None
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    name, *place = map(str, fault["loc"])
+    return f"{'.'.join([f'SERVE_{name.upper()}', *place])}: {fault['msg'].removeprefix('Value error, ')}."

@@ -11,7 +11,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.response import Redirect
 
 from serve.api.problems import ProblemError
-from serve.api.protection import COOKIE, SIGNED_IN_FOR, known_key, over_https, same_origin
+from serve.api.protection import COOKIE, SIGNED_IN_FOR, digest, over_https, same_origin
 from serve.pages.site import Site
 
 Call = Request[Any, Any, Any]
@@ -47,7 +47,7 @@ def handlers(site: Site) -> list[BaseRouteHandler]:
         refuse_strangers(request)
         given = await request.form()
         key, next_page = str(given.get("key", "")).strip(), local(str(given.get("next", "/")))
-        if not known_key(key, site.service.settings.api_keys):
+        if digest(key) not in site.service.settings.key_names:
             return form(next_page, refused=True)
         return Redirect(next_page, status_code=303, cookies=[cookie(request, quote(key, safe=""), SIGNED_IN_FOR)])
 

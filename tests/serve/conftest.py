@@ -42,7 +42,7 @@ def root(checkout: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def client(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A client of a server of all toys, with an admin token, that the tests of a module share."""
-    app = create_app(settings(checkout, tmp_path_factory.mktemp("log"), admin_token="letmein"))
+    app = create_app(settings(checkout, tmp_path_factory.mktemp("log"), admin_token="letmein-for-tests"))
     with TestClient(app, raise_server_exceptions=False) as opened:
         yield opened
 
@@ -53,7 +53,7 @@ def serve(checkout: Path, tmp_path: Path) -> Iterator[Serve]:
     with contextlib.ExitStack() as stack:
 
         def open_client(root: Path = checkout, **changes: Any) -> Client:
-            chosen = settings(root, tmp_path, **{"projects": ["toy"], "admin_token": "letmein", **changes})
+            chosen = settings(root, tmp_path, **{"projects": ["toy"], "admin_token": "letmein-for-tests", **changes})
             return stack.enter_context(TestClient(create_app(chosen), raise_server_exceptions=False))
 
         yield open_client

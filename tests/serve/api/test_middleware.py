@@ -17,7 +17,7 @@ from tests.serve.checkout import example
 from tests.serve.conftest import Client
 from tests.serve.process import Server
 
-ADMIN = {"Authorization": "Bearer letmein"}
+ADMIN = {"Authorization": "Bearer letmein-for-tests"}
 SIZE = 8_000_000  # the limit is 5,000,000
 PART = b" " * 64_000
 

@@ -21,7 +21,7 @@ from stages.projects._base import Project, load_project, project_names
 from tests.serve.checkout import example, json_rows, swap_in_other
 from tests.serve.conftest import Client, Serve
 
-ADMIN = {"Authorization": "Bearer letmein"}
+ADMIN = {"Authorization": "Bearer letmein-for-tests"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 OWN = {"Sec-Fetch-Site": "same-origin"}
 KEY, OTHER = "a-long-random-key", "another-long-random-key"

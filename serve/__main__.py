@@ -1,0 +1,21 @@
+"""Starts the server: python -m serve [OPTIONS of uvicorn, as --host 0.0.0.0 --port 8000]"""
+
+from __future__ import annotations
+
+import sys
+
+from uvicorn.main import main as uvicorn
+
+from serve.settings import WrongSettingsError, read_settings
+
+STOP_SECONDS = 20  # that a shutdown waits for the requests at work
+OPTIONS = [
+    "--factory", "serve.app:create_app", "--no-access-log", "--timeout-graceful-shutdown", str(STOP_SECONDS),
+]  # fmt: skip
+
+if __name__ == "__main__":
+    try:
+        read_settings()
+    except WrongSettingsError as error:
+        sys.exit(f"The server does not start.\n{error}")
+    uvicorn([*OPTIONS, *sys.argv[1:]])
