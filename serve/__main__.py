@@ -10,7 +10,10 @@ from serve.settings import WrongSettingsError, read_settings
 
 STOP_SECONDS = 20  # that a shutdown waits for the requests at work
 OPTIONS = [
-    "--factory", "serve.app:create_app", "--no-access-log", "--timeout-graceful-shutdown", str(STOP_SECONDS),
+    "--factory", "serve.app:create_app",
+    "--http", "serve.api.protocol:LimitedProtocol", "--ws", "none",
+    "--no-proxy-headers",  # serve/api/protection.py reads them, from SERVE_TRUSTED_PROXIES alone
+    "--no-access-log", "--timeout-graceful-shutdown", str(STOP_SECONDS),
 ]  # fmt: skip
 
 if __name__ == "__main__":

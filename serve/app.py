@@ -61,4 +61,5 @@ def create_app(settings: Settings | None = None) -> Litestar:
     app.state.service = service
     app.state.site = site
     app.state.settings = settings
+    app.state.connections = {}  # open ones by client, see serve/api/protocol.py
     return app

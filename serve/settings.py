@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -45,10 +46,27 @@ class Settings(BaseSettings):
     max_file: Annotated[int, Field(ge=1_000, description="maximum size in bytes of an uploaded file, decompressed")] = (
         50_000_000
     )
-    max_requests: Annotated[int, Field(ge=1, description="requests handled at once; further ones get 503")] = 1_000
+    max_form: Annotated[int, Field(ge=1_000, description="maximum size of the sign-in form in bytes")] = 64_000
+    max_headers: Annotated[int, Field(ge=1_000, description="maximum size of a request's address and headers in bytes")] = (
+        32_000
+    )
+    header_seconds: Annotated[float, Field(gt=0, description="seconds in which the headers of a request must arrive")] = 10.0
+    body_seconds: Annotated[
+        float,
+        Field(gt=0, description="seconds in which a body must arrive, and one more for every 10 kB of it"),
+    ] = 30.0
+    max_connections: Annotated[
+        int, Field(ge=1, description="connections of one address (IPv6: of a /64 network) that is no trusted proxy")
+    ] = 100
+    max_requests: Annotated[
+        int, Field(ge=1, description="requests that have arrived and are handled at once; further ones get 503")
+    ] = 1_000
+    max_key_requests: Annotated[
+        int, Field(ge=1, description="of these, those of one key, or of one address without a valid key")
+    ] = 250
     rate_limit: Annotated[int, Field(ge=0, description="requests per minute and key or address; 0: no limit")] = 0
     trusted_proxies: Annotated[
-        list[str], Field(description="addresses of proxies whose X-Forwarded-For header is trusted")
+        list[str], Field(description="addresses or CIDR ranges of proxies whose X-Forwarded-For header is trusted")
     ] = []
     api_keys: Annotated[
         list[str], Field(description="accepted API keys, each as `sha256` or `name:sha256`; empty: no key is required")
@@ -62,6 +80,13 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(gt=0, description="seconds that a shutdown waits for the log to be written")] = (
         10.0
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, given: list[str]) -> list[str]:
+        for entry in given:
+            ip_network(entry)
+        return given
 
     @field_validator("api_keys")
     @classmethod
@@ -90,6 +115,11 @@ class Settings(BaseSettings):
         if not re.fullmatch("[!-~]+", token):
             raise ValueError("the token holds a blank or a character that is not ASCII, which no header can carry")
         return given
+
+    @cached_property
+    def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks of the trusted proxies."""
+        return tuple(map(ip_network, self.trusted_proxies))
 
     @cached_property
     def key_names(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable
 from contextlib import suppress
 from itertools import count
@@ -19,7 +20,7 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.api.problems import BUSY, ProblemError
-from serve.api.protection import RateLimiter, caller, require_key, security_headers
+from serve.api.protection import SAFE, RateLimiter, caller, require_key, security_headers
 from serve.api.telemetry import request_id
 from serve.models.errors import FieldError
 from serve.models.rows import LISTED
@@ -43,7 +44,8 @@ class RequestMiddleware(ASGIMiddleware):
     def __init__(self, service: Service) -> None:
         self.service = service
         self.limiter = RateLimiter(service.settings.rate_limit)
-        self.working = 0
+        self.working = 0  # requests that have arrived: half a request takes a connection, not the place of others
+        self.of_caller: Counter[str] = Counter()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Work on one request."""
@@ -53,11 +55,20 @@ class RequestMiddleware(ASGIMiddleware):
         opt = scope["route_handler"].opt
         headers = opt.get("headers", HEADERS)
         status, unread = 500, True
+        who, counted = "", False
+
+        def arrived() -> None:
+            nonlocal counted
+            if who and not counted:
+                counted = True
+                self.take_up(who)
 
         async def read() -> Any:
             nonlocal unread
             message: Any = await receive()
             unread = message.get("more_body", False)
+            if not unread:
+                arrived()
             return message
 
         def watch(message: Message) -> Awaitable[None]:
@@ -70,11 +81,12 @@ class RequestMiddleware(ASGIMiddleware):
                 return send_and_drain(message, receive, send, DRAIN_LIMITS * self.service.settings.max_body)
             return send(message)
 
-        self.working += 1
         try:
             api = scope["path"].startswith("/v1")
             if api or opt.get("page"):
-                self.check(scope, needs_key=not opt.get("open"))
+                who = self.check(scope, needs_key=not opt.get("open"))
+                if scope.get("method") in SAFE:
+                    arrived()
             if api and scope["query_string"]:
                 check_query(scope)
             await next_app(scope, read, watch)
@@ -82,20 +94,35 @@ class RequestMiddleware(ASGIMiddleware):
             status = error.status
             raise
         finally:
-            self.working -= 1
+            if counted:
+                self.put_down(who)
             seconds = time.perf_counter() - start
             self.service.metrics.count_request(opt.get("project", ""), scope["path_template"], status, seconds)
 
-    def check(self, scope: Scope, *, needs_key: bool) -> None:
-        """ProblemError for a request too many, or without a key where one is needed."""
+    def check(self, scope: Scope, *, needs_key: bool) -> str:
+        """Who sends a request; ProblemError for one over the rate limit, or without a key where one is needed."""
         settings = self.service.settings
-        if self.working > settings.max_requests:
+        request: Request[Any, Any, Any] = Request(scope)
+        who = caller(request, settings)
+        self.limiter.check(who)
+        if needs_key:
+            require_key(request, settings)
+        return who
+
+    def take_up(self, who: str) -> None:
+        """Count a request that has arrived; ProblemError for one too many."""
+        settings = self.service.settings
+        self.working += 1
+        self.of_caller[who] += 1
+        if self.working > settings.max_requests or self.of_caller[who] > settings.max_key_requests:
             raise ProblemError(503, "Too many requests are in work; try again shortly.", headers=BUSY)
-        if settings.rate_limit or settings.api_keys:
-            request: Request[Any, Any, Any] = Request(scope)
-            self.limiter.check(caller(request, settings))
-            if needs_key:
-                require_key(request, settings)
+
+    def put_down(self, who: str) -> None:
+        """Count a request no longer."""
+        self.working -= 1
+        self.of_caller[who] -= 1
+        if not self.of_caller[who]:
+            del self.of_caller[who]
 
 
 def check_query(scope: Scope) -> None:

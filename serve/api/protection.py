@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from serve.api.addresses import client_of, forwarded_from
 from serve.api.problems import ProblemError
 from serve.settings import Settings
 
@@ -95,15 +96,21 @@ def over_https(connection: Connection) -> bool:
     return "https" in (connection.url.scheme, connection.headers.get("x-forwarded-proto", "").partition(",")[0].strip())
 
 
+def address_of(connection: Connection, settings: Settings) -> str:
+    """The client's address as it is counted, behind trusted proxies the one they were called from."""
+    address = connection.client.host if connection.client else ""
+    if settings.proxy_networks:
+        values = ",".join(connection.headers.getall("x-forwarded-for", []))
+        hops = [hop.strip() for hop in values.split(",") if hop.strip()]
+        address = forwarded_from(address, hops, settings.proxy_networks)
+    return client_of(address)
+
+
 def caller(connection: Connection, settings: Settings) -> str:
-    """What a budget is kept by: a valid API key, or the address, behind trusted proxies the one they were called from."""
+    """What budgets are kept by: a valid API key, or the address."""
     if settings.api_keys and (key := key_of(connection, settings)):
         return f"key {key}"
-    address = connection.client.host if connection.client else ""
-    if address in settings.trusted_proxies:
-        hops = [hop.strip() for hop in connection.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
-        address = next((hop for hop in reversed(hops) if hop not in settings.trusted_proxies), address)
-    return f"address {address}"
+    return f"address {address_of(connection, settings)}"
 
 
 def require_key(connection: Connection, settings: Settings) -> None:

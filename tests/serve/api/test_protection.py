@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from litestar.connection import ASGIConnection
+from litestar.datastructures import Address
 from litestar.testing import TestClient
 
-from serve.api.middleware import HEADERS
+from serve.api.middleware import HEADERS, RequestMiddleware
 from serve.api.problems import ProblemError
 from serve.api.protection import TRACKED, RateLimiter, digest
 from serve.app import create_app
@@ -158,14 +160,29 @@ def test_a_forwarded_address_is_not_believed_from_strangers(serve: Serve) -> Non
     assert [statuses(client, 1, **{"X-Forwarded-For": f"10.0.0.{n}"})[0] for n in range(3)] == [200, 200, 429]
 
 
-def test_a_forwarded_address_is_believed_from_a_trusted_proxy(serve: Serve) -> None:
-    client = serve(rate_limit=1, trusted_proxies=["testclient", "10.9.9.9"])
+def test_a_forwarded_address_is_believed_from_a_trusted_proxy(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = serve(rate_limit=1, trusted_proxies=["192.0.2.0/24"])
+    monkeypatch.setattr(ASGIConnection, "client", Address("192.0.2.7", 1))
     assert statuses(client, 2, **{"X-Forwarded-For": "10.0.0.1"}) == [200, 429]
     assert statuses(client, 1, **{"X-Forwarded-For": "10.0.0.2"}) == [200]
-    assert statuses(client, 1, **{"X-Forwarded-For": "10.0.0.3, 10.9.9.9"}) == [200]
+    assert statuses(client, 1, **{"X-Forwarded-For": "10.0.0.3, 192.0.2.9"}) == [200]
     assert statuses(client, 1, **{"X-Forwarded-For": "10.0.0.3"}) == [429]
-    # Whatever is left of the last untrusted address was written by the client.
+    # Whatever is left of the last untrusted address was written by the client, also in a line of its own.
     assert [statuses(client, 1, **{"X-Forwarded-For": f"1.2.3.{n}, 10.0.0.4"})[0] for n in range(2)] == [200, 429]
+    lines = [("X-Forwarded-For", "1.2.3.9"), ("X-Forwarded-For", "10.0.0.4")]
+    assert client.get("/v1/toy", headers=lines).status_code == 429
+
+
+def test_one_key_cannot_take_the_places_of_all(serve: Serve) -> None:
+    middleware = RequestMiddleware(serve(max_requests=3, max_key_requests=2).app.state.service)
+    middleware.take_up("key a")
+    middleware.take_up("key a")
+    with pytest.raises(ProblemError):
+        middleware.take_up("key a")
+    middleware.put_down("key a")
+    middleware.take_up("key b")
+    with pytest.raises(ProblemError):
+        middleware.take_up("key c")
 
 
 def test_pages_of_other_origins_may_call_only_when_listed(serve: Serve) -> None:

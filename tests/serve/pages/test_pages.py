@@ -440,6 +440,12 @@ def test_guesses_at_the_sign_in_are_limited(serve: Serve) -> None:
     assert [sign_in(client, f"guess {number}").status_code for number in range(3)] == [401, 401, 429]
 
 
+def test_a_large_form_is_refused_before_it_is_read_into_fields(serve: Serve) -> None:
+    client = serve(api_keys=[digest(KEY)])
+    for body, status in (("key=" + "a" * 64_000, 413), ("&".join(["key=a"] * 11), 400), (b"key=\xff", 400)):
+        assert client.post("/sign-in", content=body, headers=OWN).status_code == status
+
+
 def test_the_sign_in_leads_nowhere_else(serve: Serve) -> None:
     client = serve(api_keys=[digest(KEY)])
     for address in ("//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "/a\r\nb", ""):
