@@ -17,6 +17,7 @@ from litestar.template import TemplateConfig
 from serve.api.documentation import documentation_routes
 from serve.api.middleware import RequestMiddleware
 from serve.api.problems import HANDLERS
+from serve.api.protection import RateLimiter
 from serve.api.routes import status_routes, v1_router
 from serve.api.telemetry import set_up_logging
 from serve.pages import make_site, page_routes
@@ -61,5 +62,6 @@ def create_app(settings: Settings | None = None) -> Litestar:
     app.state.service = service
     app.state.site = site
     app.state.settings = settings
+    app.state.guesses = RateLimiter(settings.max_guesses, of="wrong keys or tokens")
     app.state.connections = {}  # open ones by client, see serve/api/protocol.py
     return app

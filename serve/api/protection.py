@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +18,8 @@ from litestar.handlers import BaseRouteHandler
 from serve.api.addresses import client_of, forwarded_from
 from serve.api.problems import ProblemError
 from serve.settings import Settings
+
+logger = logging.getLogger("serve")
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 TRACKED = 10_000  # callers whose budget is remembered
@@ -36,31 +40,43 @@ def security_headers(policy: bytes) -> list[tuple[bytes, bytes]]:
 
 
 class RateLimiter:
-    """A token bucket per caller: `per_minute` requests a minute, as many at once after a minute of silence."""
+    """A token bucket per caller: `per_minute` of something a minute, as many at once after a minute of silence."""
 
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic, *, of: str = "requests") -> None:
         self.per_minute = per_minute
+        self.of = of
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def check(self, caller: str) -> None:
+        """Take one from the caller's budget; ProblemError 429 with Retry-After when it is used up."""
+        self.require(caller)
+        self.charge(caller)
+
+    def require(self, caller: str) -> None:
         """ProblemError 429 with Retry-After when the caller's budget is used up."""
-        if not self.per_minute:
-            return
-        now = self._clock()
-        tokens, since = self._buckets.pop(caller, (float(self.per_minute), now))
-        tokens = min(self.per_minute, tokens + (now - since) * self.per_minute / 60)
-        allowed = tokens >= 1
-        self._buckets[caller] = (tokens - allowed, now)
-        if len(self._buckets) > TRACKED:
-            del self._buckets[next(iter(self._buckets))]  # the caller seen longest ago
-        if not allowed:
+        if self.per_minute and (tokens := self._tokens(caller)) < 1:
             wait = math.ceil((1 - tokens) * 60 / self.per_minute)
             raise ProblemError(
                 429,
-                f"More than {self.per_minute} requests a minute; try again in {wait} s.",
+                f"More than {self.per_minute} {self.of} a minute; try again in {wait} s.",
                 headers={"Retry-After": str(wait)},
             )
+
+    def charge(self, caller: str) -> None:
+        """Take one from the caller's budget."""
+        if not self.per_minute:
+            return
+        tokens = self._tokens(caller)
+        self._buckets.pop(caller, None)
+        self._buckets[caller] = (tokens - 1, self._clock())
+        if len(self._buckets) > TRACKED:
+            del self._buckets[next(iter(self._buckets))]  # the caller seen longest ago
+
+    def _tokens(self, caller: str) -> float:
+        now = self._clock()
+        tokens, since = self._buckets.get(caller, (float(self.per_minute), now))
+        return min(self.per_minute, tokens + (now - since) * self.per_minute / 60)
 
 
 def digest(secret: str) -> str:
@@ -125,13 +141,47 @@ def require_key(connection: Connection, settings: Settings) -> None:
 
 async def require_admin(connection: Connection, handler: BaseRouteHandler) -> None:
     """Guard, async as Litestar runs others in a thread: ProblemError 403 while there is no admin token, 401 without it."""
-    token = connection.app.state.settings.admin_token
+    state = connection.app.state
+    token = state.settings.admin_token
     if token is None:
         raise ProblemError(403, "This route is off: the server has no SERVE_ADMIN_TOKEN.")
+    guesser = Guesser(connection)
     scheme, _, given = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not hmac.compare_digest(digest(given), digest(token.get_secret_value())):
+        if given:
+            guesser.failed(f"wrong admin token at {connection.scope['path']}")
         raise ProblemError(
             401,
             "The admin token is needed in the header `Authorization: Bearer ...`.",
             headers={"WWW-Authenticate": 'Bearer realm="veritable"'},
         )
+
+
+class Guesser:
+    """Who tries a secret: each address has `SERVE_MAX_GUESSES` wrong ones a minute. ProblemError 429 when they are used up,
+    also for the right one: a limit that this one passed would be none.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.limiter: RateLimiter = connection.app.state.guesses
+        self.address = address_of(connection, connection.app.state.settings)
+        self.limiter.require(self.address)
+
+    def failed(self, what: str) -> None:
+        """Count and log a wrong secret."""
+        self.limiter.charge(self.address)
+        logger.warning("%s, from %s", what, self.address)
+
+
+@contextmanager
+def audited(connection: Connection, action: str) -> Iterator[None]:
+    """Logs what is done with the admin token, by which key and from where, and whether it was done."""
+    settings = connection.app.state.settings
+    name = settings.key_names.get(key_of(connection, settings) or "", "none")
+    who = f"with the admin token and key {name} from {address_of(connection, settings)}"
+    try:
+        yield
+    except Exception as error:
+        logger.warning("audit: %s failed, %s: %s", action, who, error)
+        raise
+    logger.info("audit: %s done, %s", action, who)

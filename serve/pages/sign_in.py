@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -11,13 +12,14 @@ from litestar.handlers import BaseRouteHandler
 from litestar.response import Redirect
 
 from serve.api.problems import ProblemError
-from serve.api.protection import COOKIE, SIGNED_IN_FOR, digest, over_https, same_origin
+from serve.api.protection import COOKIE, SIGNED_IN_FOR, Guesser, digest, over_https, same_origin
 from serve.api.routes import read_bytes
 from serve.pages.site import Site
 
 Call = Request[Any, Any, Any]
 OPEN = {"open": True}
 MAX_FIELDS = 10
+logger = logging.getLogger("serve")
 
 
 def cookie(request: Call, value: str, seconds: int) -> Cookie:
@@ -47,10 +49,15 @@ def handlers(site: Site) -> list[BaseRouteHandler]:
     @post("/sign-in", opt=OPEN)
     async def sign_in(request: Call) -> Response[Any]:
         refuse_strangers(request)
-        given = read_form(await read_bytes(request, site.service.settings.max_form))
+        settings = site.service.settings
+        given = read_form(await read_bytes(request, settings.max_form))
+        guesser = Guesser(request)
         key, next_page = given.get("key", "").strip(), local(given.get("next", "/"))
-        if digest(key) not in site.service.settings.key_names:
+        name = settings.key_names.get(digest(key))
+        if name is None:
+            guesser.failed("wrong key at the sign-in")
             return form(next_page, refused=True)
+        logger.info("signed in with key %s from %s", name, guesser.address)
         return Redirect(next_page, status_code=303, cookies=[cookie(request, quote(key, safe=""), SIGNED_IN_FOR)])
 
     @post("/sign-out", opt=OPEN)

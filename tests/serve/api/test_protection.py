@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import threading
@@ -132,6 +133,46 @@ def test_the_limiter_remembers_a_bounded_number_of_callers() -> None:
     assert len(limiter._buckets) == TRACKED
     with pytest.raises(ProblemError):
         limiter.check(str(TRACKED + 99))
+
+
+def test_only_what_is_charged_is_taken_from_a_budget() -> None:
+    limiter = RateLimiter(1, of="guesses")
+    limiter.require("a")
+    limiter.require("a")
+    limiter.charge("a")
+    with pytest.raises(ProblemError, match="More than 1 guesses a minute; try again in 60 s"):
+        limiter.require("a")
+
+
+def test_guesses_at_the_admin_token_are_limited_and_logged(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    client = serve(max_guesses=3)
+    logging.getLogger("serve").propagate = True
+    right = {"Authorization": "Bearer letmein-for-tests"}
+    found = [client.post("/v1/reload", headers={"Authorization": f"Bearer {n}"}).status_code for n in range(5)]
+    assert found == [401, 401, 401, 429, 429]
+    assert [record.message for record in caplog.records if "wrong" in record.message] == [
+        "wrong admin token at /v1/reload, from testclient"
+    ] * 3
+    assert client.post("/v1/reload", headers=right).status_code == 429
+    assert client.post("/v1/toy/predict", json=example("toy")).status_code == 200
+
+
+def test_reloads_and_erasures_leave_a_line_with_the_name_of_the_key(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    client = serve(api_keys=[f"till:{digest(KEY)}", digest(OTHER)])
+    logging.getLogger("serve").propagate = True
+    admin = {"Authorization": "Bearer letmein-for-tests", "X-API-Key": KEY}
+    made = client.post("/v1/toy/predict", json=example("toy"), headers=admin).json()["prediction_id"]
+    client.post("/v1/reload", headers=admin)
+    client.post("/v1/toy/reload", headers=admin | {"X-API-Key": OTHER})
+    for _ in range(2):
+        client.delete(f"/v1/predictions/{made}", headers=admin)
+    who = "with the admin token and key {} from testclient"
+    assert [record.message for record in caplog.records if record.message.startswith("audit: ")] == [
+        f"audit: reload of all projects done, {who.format('till')}",
+        f"audit: reload of toy done, {who.format(digest(OTHER)[:8])}",
+        f"audit: erasure of prediction '{made}' done, {who.format('till')}",
+        f"audit: erasure of prediction '{made}' failed, {who.format('till')}: The log holds no prediction '{made}'.",
+    ]
 
 
 def statuses(client: Client, count: int, **headers: str) -> list[int]:
