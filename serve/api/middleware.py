@@ -13,27 +13,29 @@ from itertools import count
 from typing import Any
 from urllib.parse import parse_qs
 
-from litestar import Request
+from litestar import Litestar, Request
 from litestar.constants import RESERVED_KWARGS
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
+from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.api.problems import BUSY, ProblemError
-from serve.api.protection import SAFE, RateLimiter, caller, require_key, security_headers
+from serve.api.protection import NO_STORE, SAFE, RateLimiter, caller, require_key, security_headers
 from serve.api.telemetry import request_id
 from serve.models.errors import FieldError
 from serve.models.rows import LISTED
 from serve.service import Service
 
-REQUEST_ID = re.compile(r"[\w.:-]{1,64}")
+REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 STARTED, NUMBERS = secrets.token_hex(6), count(1)  # an id of random bytes each would take ten times as long
 UNREAD = (413, 415)  # statuses of a body that is refused before it was read
 DRAIN_SECONDS, DRAIN_LIMITS = 5.0, 4  # how long, and how many times `max_body`, is read of such a body
-HEADERS = security_headers(
+CACHEABLE = security_headers(
     b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     b"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+HEADERS = [*CACHEABLE, NO_STORE]
 
 
 class RequestMiddleware(ASGIMiddleware):
@@ -163,3 +165,33 @@ def identify(scope: Scope) -> str:
     """The id that the client gave the request, or a new one."""
     given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
     return given if REQUEST_ID.fullmatch(given) else f"{STARTED}-{next(NUMBERS):x}"
+
+
+def answer_head(app: Litestar) -> ASGIApp:
+    """The application's handler with HEAD wherever there is GET: the same answer without its body. In front of the router,
+    which knows no HEAD, so `Allow` is completed here; that of Litestar's OPTIONS lacks methods that were registered later.
+    """
+    handle = app.asgi_handler
+    methods = {route.path_format: route.methods for route in app.routes if isinstance(route, HTTPRoute)}
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope.get("method")
+        if method == "POST" or scope["type"] != ScopeType.HTTP:
+            return await handle(scope, receive, send)
+
+        def allow(given: bytes) -> bytes:
+            found = methods.get(scope.get("path_template", ""), set()) | set(given.decode().split(", "))
+            return ", ".join(sorted(found | {"HEAD"} if "GET" in found else found)).encode()
+
+        async def adapt(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    (name, allow(value) if name == b"allow" else value) for name, value in message["headers"]
+                ]
+            elif method == "HEAD" and message["type"] == "http.response.body":
+                message["body"] = b""
+            await send(message)
+
+        return await handle({**scope, "method": "GET"} if method == "HEAD" else scope, receive, adapt)
+
+    return answer

@@ -28,6 +28,9 @@ SIGNED_IN_FOR = 12 * 3600  # seconds
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+NO_STORE = (b"cache-control", b"no-store")  # of all that may show a person's row
+
+
 def security_headers(policy: bytes) -> list[tuple[bytes, bytes]]:
     """What every response carries, with this content security policy."""
     return [

@@ -17,7 +17,7 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import Address
 from litestar.testing import TestClient
 
-from serve.api.middleware import HEADERS, RequestMiddleware
+from serve.api.middleware import CACHEABLE, HEADERS, RequestMiddleware
 from serve.api.problems import ProblemError
 from serve.api.protection import TRACKED, RateLimiter, digest
 from serve.app import create_app
@@ -241,9 +241,9 @@ def test_pages_of_other_origins_may_call_only_when_listed(serve: Serve) -> None:
     assert "access-control-allow-origin" not in client.options("/v1/toy/predict", headers=stranger | asked).headers
 
 
-def check_headers(response: Any, status: int) -> None:
+def check_headers(response: Any, status: int, headers: Any = HEADERS) -> None:
     assert response.status_code == status
-    for name, value in HEADERS:
+    for name, value in headers:
         assert response.headers.get_list(name.decode()) == [value.decode()]
     assert len(response.headers.get_list("x-request-id")) == 1
     assert len(response.headers["x-request-id"]) >= 8
@@ -253,9 +253,9 @@ def test_every_answer_has_the_security_headers_and_a_request_id(serve: Serve) ->
     client = serve(cors_origins=["https://listed.example"], max_body=2_000)
     check_headers(client.get("/health"), 200)
     check_headers(client.get("/docs"), 200)
-    check_headers(client.get("/docs/files/swagger-ui.css"), 200)
+    check_headers(client.get("/docs/files/swagger-ui.css"), 200, CACHEABLE)
     check_headers(client.get("/nowhere"), 404)
-    check_headers(client.get("/docs/files/nothing.js"), 404)
+    check_headers(client.get("/docs/files/nothing.js"), 404, CACHEABLE)
     check_headers(client.put("/health"), 405)
     check_headers(client.post("/v1/toy/predict", json={}), 422)
     check_headers(client.post("/v1/toy/predict", json={"x": "x" * 3_000}), 413)
@@ -275,6 +275,7 @@ def test_a_request_id_is_taken_over_when_it_is_harmless(client: Client, path: st
     for bad in ("", "x" * 65, "a b", "a\tb", "{}", "<script>", "a\u00e9"):
         given = client.get(path, headers={"X-Request-ID": bad.encode("latin-1")}).headers["x-request-id"]  # type: ignore[arg-type]
         assert given != bad
+        assert given.isascii()
         seen.add(given)
     assert len(seen) == 7
 
