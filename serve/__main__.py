@@ -6,6 +6,7 @@ import sys
 
 from uvicorn.main import main as uvicorn
 
+from serve.log.spill import Spill
 from serve.settings import WrongSettingsError, read_settings
 
 STOP_SECONDS = 20  # that a shutdown waits for the requests at work
@@ -16,9 +17,26 @@ OPTIONS = [
     "--no-access-log", "--timeout-graceful-shutdown", str(STOP_SECONDS),
 ]  # fmt: skip
 
-if __name__ == "__main__":
+
+def check() -> None:
+    """SystemExit with a sentence where the server could not start: uvicorn would show a traceback."""
     try:
-        read_settings()
+        settings = read_settings()
     except WrongSettingsError as error:
         sys.exit(f"The server does not start.\n{error}")
+    if settings.log:
+        spill = Spill(settings.spill_path)
+        try:
+            spill.open()
+        except OSError as error:
+            sys.exit(
+                f"The server does not start.\nSERVE_SPILL_PATH: no file can be written in the folder {settings.spill_path} "
+                f"({error.strerror}); name one that the server may write to."
+            )
+        spill.close()
+
+
+if __name__ == "__main__":
+    if not {"--help", "--version"} & {*sys.argv}:
+        check()
     uvicorn([*OPTIONS, *sys.argv[1:]])

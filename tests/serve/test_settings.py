@@ -67,6 +67,14 @@ def test_the_server_does_not_start_with_an_empty_admin_token(tmp_path: Path) -> 
     assert "Traceback" not in str(caught.value)
 
 
+@pytest.mark.slow
+def test_the_server_does_not_start_where_it_could_spill_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RuntimeError, match="SERVE_SPILL_PATH: no file can be written in the folder") as caught:
+        Server(tmp_path, tmp_path, SERVE_SPILL_PATH=str(tmp_path / "file" / "spill")).start()
+    assert "Traceback" not in str(caught.value)
+
+
 def test_the_options_of_uvicorn_are_passed_on() -> None:
     done = subprocess.run([sys.executable, "-m", "serve", "--help"], capture_output=True, text=True, check=True)
     assert "--host" in done.stdout
