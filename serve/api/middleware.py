@@ -6,7 +6,6 @@ import asyncio
 import re
 import secrets
 import time
-from collections import Counter
 from collections.abc import Awaitable
 from contextlib import suppress
 from itertools import count
@@ -20,6 +19,7 @@ from litestar.middleware import ASGIMiddleware
 from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve.api.addresses import client_of
 from serve.api.problems import BUSY, ProblemError
 from serve.api.protection import NO_STORE, SAFE, RateLimiter, caller, require_key, security_headers
 from serve.api.telemetry import request_id
@@ -47,7 +47,7 @@ class RequestMiddleware(ASGIMiddleware):
         self.service = service
         self.limiter = RateLimiter(service.settings.rate_limit)
         self.working = 0  # requests that have arrived: half a request takes a connection, not the place of others
-        self.of_caller: Counter[str] = Counter()
+        self.of_caller: dict[str, int] = {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Work on one request."""
@@ -104,6 +104,8 @@ class RequestMiddleware(ASGIMiddleware):
     def check(self, scope: Scope, *, needs_key: bool) -> str:
         """Who sends a request; ProblemError for one over the rate limit, or without a key where one is needed."""
         settings = self.service.settings
+        if not (settings.rate_limit or settings.api_keys or settings.trusted_proxies):  # saves what a `Request` costs
+            return client_of(scope["client"][0]) if scope["client"] else "unknown"
         request: Request[Any, Any, Any] = Request(scope)
         who = caller(request, settings)
         self.limiter.check(who)
@@ -115,16 +117,15 @@ class RequestMiddleware(ASGIMiddleware):
         """Count a request that has arrived; ProblemError for one too many."""
         settings = self.service.settings
         self.working += 1
-        self.of_caller[who] += 1
-        if self.working > settings.max_requests or self.of_caller[who] > settings.max_key_requests:
+        self.of_caller[who] = own = self.of_caller.get(who, 0) + 1
+        if self.working > settings.max_requests or own > settings.max_key_requests:
             raise ProblemError(503, "Too many requests are in work; try again shortly.", headers=BUSY)
 
     def put_down(self, who: str) -> None:
         """Count a request no longer."""
         self.working -= 1
-        self.of_caller[who] -= 1
-        if not self.of_caller[who]:
-            del self.of_caller[who]
+        if own := self.of_caller.pop(who) - 1:
+            self.of_caller[who] = own
 
 
 def check_query(scope: Scope) -> None:
