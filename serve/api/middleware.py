@@ -177,7 +177,7 @@ def answer_head(app: Litestar) -> ASGIApp:
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         method = scope.get("method")
-        if method == "POST" or scope["type"] != ScopeType.HTTP:
+        if method in ("GET", "POST") or scope["type"] != ScopeType.HTTP:
             return await handle(scope, receive, send)
 
         def allow(given: bytes) -> bytes:

@@ -79,8 +79,9 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.before + self.unparsed > self.max_headers and self.header_size() > self.max_headers:
             raise ValueError(self.too_large())  # the parser stops, and `send_400_response` is called
         self.unparsed = 0
-        if self.deadline is not None:
-            self.deadline += self.more_seconds
+        if self.deadline is None:  # it came with the request before
+            self.deadline = self.loop.time() + self.header_seconds
+        self.deadline += self.more_seconds
         HttpToolsProtocol.on_headers_complete(self)
 
     def on_body(self, body: bytes) -> None:
@@ -91,7 +92,10 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self.unparsed, self.before = 0, self.chunk
-        self.deadline = None  # of what came with it, uvicorn's keep-alive waits for the rest
+        if self.cycle.response_complete:  # before the body was: uvicorn's keep-alive has ended with the rest of it
+            self.deadline = self.loop.time() + self.header_seconds
+        else:
+            self.deadline = None
         HttpToolsProtocol.on_message_complete(self)
 
     def header_size(self) -> int:

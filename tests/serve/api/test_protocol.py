@@ -58,6 +58,27 @@ def test_a_request_that_does_not_arrive_is_ended(server: Server, sent: bytes) ->
         assert time.monotonic() - start < 5
 
 
+WHOLE = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+REFUSED = b"POST /v1/toy/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n"
+
+
+def test_half_a_request_sent_together_with_a_whole_one_is_ended(server: Server) -> None:
+    with connect(server) as connection:
+        connection.sendall(WHOLE + FORM)
+        found = answer(connection)
+    assert b"HTTP/1.1 200" in found
+    assert b"HTTP/1.1 408" in found
+
+
+def test_a_connection_whose_body_came_after_the_refusal_is_ended_when_idle(server: Server) -> None:
+    with connect(server) as connection:
+        connection.sendall(REFUSED)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 401")
+        connection.sendall(b"{}")
+        connection.settimeout(4)
+        answer(connection)
+
+
 def test_a_trickle_does_not_keep_a_connection(server: Server) -> None:
     with connect(server) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
