@@ -62,16 +62,18 @@ def test_a_key_without_a_name_is_named_by_its_hash() -> None:
 
 @pytest.mark.slow
 def test_the_server_does_not_start_with_an_empty_admin_token(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="SERVE_ADMIN_TOKEN: the token is empty") as caught:
-        Server(tmp_path, tmp_path, SERVE_ADMIN_TOKEN="").start()
+    server = Server(tmp_path, tmp_path, SERVE_ADMIN_TOKEN="")
+    with pytest.raises(RuntimeError, match="SERVE_ADMIN_TOKEN: the token is empty") as caught, server:
+        pass
     assert "Traceback" not in str(caught.value)
 
 
 @pytest.mark.slow
 def test_the_server_does_not_start_where_it_could_spill_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RuntimeError, match="SERVE_SPILL_PATH: no file can be written in the folder") as caught:
-        Server(tmp_path, tmp_path, SERVE_SPILL_PATH=str(tmp_path / "file" / "spill")).start()
+    server = Server(tmp_path, tmp_path, SERVE_SPILL_PATH=str(tmp_path / "file" / "spill"))
+    with pytest.raises(RuntimeError, match="SERVE_SPILL_PATH: no file can be written in the folder") as caught, server:
+        pass
     assert "Traceback" not in str(caught.value)
 
 
