@@ -31,5 +31,5 @@ VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/ready', timeout=2)"]
-ENTRYPOINT ["uvicorn", "--factory", "serve.app:create_app", "--no-access-log", "--timeout-graceful-shutdown", "20"]
+ENTRYPOINT ["python", "-m", "serve"]
 CMD ["--host", "0.0.0.0", "--port", "8000"]

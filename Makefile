@@ -63,7 +63,7 @@ lint: setup-dev  ## ruff and mypy
 	mypy
 
 serve: setup  ## serve what is checked out at http://127.0.0.1:8000
-	uvicorn --factory serve.app:create_app --no-access-log --timeout-graceful-shutdown 20
+	python -m serve
 
 image:  ## build the server's image with the models that are checked out
 	docker build --build-arg REVISION=$$(git rev-parse HEAD) --tag veritable:latest .

@@ -15,8 +15,9 @@ from litestar.openapi import OpenAPIConfig
 from litestar.template import TemplateConfig
 
 from serve.api.documentation import documentation_routes
-from serve.api.middleware import RequestMiddleware
+from serve.api.middleware import RequestMiddleware, answer_head
 from serve.api.problems import HANDLERS
+from serve.api.protection import RateLimiter
 from serve.api.routes import status_routes, v1_router
 from serve.api.telemetry import set_up_logging
 from serve.pages import make_site, page_routes
@@ -58,7 +59,10 @@ def create_app(settings: Settings | None = None) -> Litestar:
         openapi_config=OpenAPIConfig(title="Veritable", version="1.0.0", path="/schema", render_plugins=[]),
         logging_config=None,
     )
+    app.asgi_handler = answer_head(app)
     app.state.service = service
     app.state.site = site
     app.state.settings = settings
+    app.state.guesses = RateLimiter(settings.max_guesses, of="wrong keys or tokens")
+    app.state.connections = {}  # open ones by client, see serve/api/protocol.py
     return app

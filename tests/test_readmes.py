@@ -248,7 +248,7 @@ class Reader:
             "PATH": search_path(),
             "CURL_HOME": str(folder),
             "UVICORN_PORT": str(self.port),
-            "SERVE_ADMIN_TOKEN": "secret",
+            "SERVE_ADMIN_TOKEN": "at-least-16-characters",
         }
 
     def shell(self, script: str, codes: Collection[int] = (0,)) -> str:

@@ -93,9 +93,9 @@ def test_a_model_is_promoted_challenged_replaced_taken_back_and_served_elsewhere
     assert "Accepted as v1.0.0" in clone.stage("promote", "--push")
     clone.run("dvc", "push", "--quiet")
 
-    clone.environment |= {"VERITABLE_ADMIN_TOKEN": "letmein"}
+    clone.environment |= {"VERITABLE_ADMIN_TOKEN": "letmein-for-tests"}
     (tmp_path / "server").mkdir()
-    settings = {"SERVE_PROJECTS": '["toy"]', "SERVE_ADMIN_TOKEN": "letmein", "SERVE_REVISION": ""}
+    settings = {"SERVE_PROJECTS": '["toy"]', "SERVE_ADMIN_TOKEN": "letmein-for-tests", "SERVE_REVISION": ""}
     with Server(clone.folder, tmp_path / "server", **settings) as server:
         deploy = ("deploy", "--server", server.url)
 

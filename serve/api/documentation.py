@@ -10,6 +10,7 @@ from typing import Any
 from litestar import MediaType, Request, get
 from litestar.static_files import create_static_files_router
 
+from serve.api.middleware import CACHEABLE
 from stages.projects._base import FIRST_DAY, LAST_DAY, Project, columns_of
 from stages.runtime.values import MISSING_WORDS
 
@@ -111,5 +112,7 @@ def documentation_routes(projects: list[Project], max_batch: int) -> list[Any]:
         return SCRIPT
 
     folder = importlib.resources.files("swagger_ui") / "static"
-    files = create_static_files_router("/docs/files", [Path(str(folder))], include_in_schema=False, name="swagger")
+    files = create_static_files_router(
+        "/docs/files", [Path(str(folder))], include_in_schema=False, name="swagger", opt={"headers": CACHEABLE}
+    )
     return [openapi, docs, start, files]

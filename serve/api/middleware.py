@@ -12,27 +12,30 @@ from itertools import count
 from typing import Any
 from urllib.parse import parse_qs
 
-from litestar import Request
+from litestar import Litestar, Request
 from litestar.constants import RESERVED_KWARGS
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
+from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve.api.addresses import client_of
 from serve.api.problems import BUSY, ProblemError
-from serve.api.protection import RateLimiter, caller, require_key, security_headers
+from serve.api.protection import NO_STORE, SAFE, RateLimiter, caller, require_key, security_headers
 from serve.api.telemetry import request_id
 from serve.models.errors import FieldError
 from serve.models.rows import LISTED
 from serve.service import Service
 
-REQUEST_ID = re.compile(r"[\w.:-]{1,64}")
+REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 STARTED, NUMBERS = secrets.token_hex(6), count(1)  # an id of random bytes each would take ten times as long
 UNREAD = (413, 415)  # statuses of a body that is refused before it was read
 DRAIN_SECONDS, DRAIN_LIMITS = 5.0, 4  # how long, and how many times `max_body`, is read of such a body
-HEADERS = security_headers(
+CACHEABLE = security_headers(
     b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     b"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+HEADERS = [*CACHEABLE, NO_STORE]
 
 
 class RequestMiddleware(ASGIMiddleware):
@@ -43,7 +46,8 @@ class RequestMiddleware(ASGIMiddleware):
     def __init__(self, service: Service) -> None:
         self.service = service
         self.limiter = RateLimiter(service.settings.rate_limit)
-        self.working = 0
+        self.working = 0  # requests that have arrived: half a request takes a connection, not the place of others
+        self.of_caller: dict[str, int] = {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Work on one request."""
@@ -53,11 +57,20 @@ class RequestMiddleware(ASGIMiddleware):
         opt = scope["route_handler"].opt
         headers = opt.get("headers", HEADERS)
         status, unread = 500, True
+        who, counted = "", False
+
+        def arrived() -> None:
+            nonlocal counted
+            if who and not counted:
+                counted = True
+                self.take_up(who)
 
         async def read() -> Any:
             nonlocal unread
             message: Any = await receive()
             unread = message.get("more_body", False)
+            if not unread:
+                arrived()
             return message
 
         def watch(message: Message) -> Awaitable[None]:
@@ -70,11 +83,12 @@ class RequestMiddleware(ASGIMiddleware):
                 return send_and_drain(message, receive, send, DRAIN_LIMITS * self.service.settings.max_body)
             return send(message)
 
-        self.working += 1
         try:
             api = scope["path"].startswith("/v1")
             if api or opt.get("page"):
-                self.check(scope, needs_key=not opt.get("open"))
+                who = self.check(scope, needs_key=not opt.get("open"))
+                if scope.get("method") in SAFE:
+                    arrived()
             if api and scope["query_string"]:
                 check_query(scope)
             await next_app(scope, read, watch)
@@ -82,20 +96,36 @@ class RequestMiddleware(ASGIMiddleware):
             status = error.status
             raise
         finally:
-            self.working -= 1
+            if counted:
+                self.put_down(who)
             seconds = time.perf_counter() - start
             self.service.metrics.count_request(opt.get("project", ""), scope["path_template"], status, seconds)
 
-    def check(self, scope: Scope, *, needs_key: bool) -> None:
-        """ProblemError for a request too many, or without a key where one is needed."""
+    def check(self, scope: Scope, *, needs_key: bool) -> str:
+        """Who sends a request; ProblemError for one over the rate limit, or without a key where one is needed."""
         settings = self.service.settings
-        if self.working > settings.max_requests:
+        if not (settings.rate_limit or settings.api_keys or settings.trusted_proxies):  # saves what a `Request` costs
+            return client_of(scope["client"][0]) if scope["client"] else "unknown"
+        request: Request[Any, Any, Any] = Request(scope)
+        who = caller(request, settings)
+        self.limiter.check(who)
+        if needs_key:
+            require_key(request, settings)
+        return who
+
+    def take_up(self, who: str) -> None:
+        """Count a request that has arrived; ProblemError for one too many."""
+        settings = self.service.settings
+        self.working += 1
+        self.of_caller[who] = own = self.of_caller.get(who, 0) + 1
+        if self.working > settings.max_requests or own > settings.max_key_requests:
             raise ProblemError(503, "Too many requests are in work; try again shortly.", headers=BUSY)
-        if settings.rate_limit or settings.api_keys:
-            request: Request[Any, Any, Any] = Request(scope)
-            self.limiter.check(caller(request, settings))
-            if needs_key:
-                require_key(request, settings)
+
+    def put_down(self, who: str) -> None:
+        """Count a request no longer."""
+        self.working -= 1
+        if own := self.of_caller.pop(who) - 1:
+            self.of_caller[who] = own
 
 
 def check_query(scope: Scope) -> None:
@@ -136,3 +166,33 @@ def identify(scope: Scope) -> str:
     """The id that the client gave the request, or a new one."""
     given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
     return given if REQUEST_ID.fullmatch(given) else f"{STARTED}-{next(NUMBERS):x}"
+
+
+def answer_head(app: Litestar) -> ASGIApp:
+    """The application's handler with HEAD wherever there is GET: the same answer without its body. In front of the router,
+    which knows no HEAD, so `Allow` is completed here; that of Litestar's OPTIONS lacks methods that were registered later.
+    """
+    handle = app.asgi_handler
+    methods = {route.path_format: route.methods for route in app.routes if isinstance(route, HTTPRoute)}
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope.get("method")
+        if method in ("GET", "POST") or scope["type"] != ScopeType.HTTP:
+            return await handle(scope, receive, send)
+
+        def allow(given: bytes) -> bytes:
+            found = methods.get(scope.get("path_template", ""), set()) | set(given.decode().split(", "))
+            return ", ".join(sorted(found | {"HEAD"} if "GET" in found else found)).encode()
+
+        async def adapt(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    (name, allow(value) if name == b"allow" else value) for name, value in message["headers"]
+                ]
+            elif method == "HEAD" and message["type"] == "http.response.body":
+                message["body"] = b""
+            await send(message)
+
+        return await handle({**scope, "method": "GET"} if method == "HEAD" else scope, receive, adapt)
+
+    return answer

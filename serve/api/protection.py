@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from serve.api.addresses import client_of, forwarded_from
 from serve.api.problems import ProblemError
 from serve.settings import Settings
+
+logger = logging.getLogger("serve")
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 TRACKED = 10_000  # callers whose budget is remembered
 COOKIE = "veritable_key"
 SIGNED_IN_FOR = 12 * 3600  # seconds
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+NO_STORE = (b"cache-control", b"no-store")  # of all that may show a person's row
 
 
 def security_headers(policy: bytes) -> list[tuple[bytes, bytes]]:
@@ -35,31 +43,43 @@ def security_headers(policy: bytes) -> list[tuple[bytes, bytes]]:
 
 
 class RateLimiter:
-    """A token bucket per caller: `per_minute` requests a minute, as many at once after a minute of silence."""
+    """A token bucket per caller: `per_minute` of something a minute, as many at once after a minute of silence."""
 
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic, *, of: str = "requests") -> None:
         self.per_minute = per_minute
+        self.of = of
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def check(self, caller: str) -> None:
+        """Take one from the caller's budget; ProblemError 429 with Retry-After when it is used up."""
+        self.require(caller)
+        self.charge(caller)
+
+    def require(self, caller: str) -> None:
         """ProblemError 429 with Retry-After when the caller's budget is used up."""
-        if not self.per_minute:
-            return
-        now = self._clock()
-        tokens, since = self._buckets.pop(caller, (float(self.per_minute), now))
-        tokens = min(self.per_minute, tokens + (now - since) * self.per_minute / 60)
-        allowed = tokens >= 1
-        self._buckets[caller] = (tokens - allowed, now)
-        if len(self._buckets) > TRACKED:
-            del self._buckets[next(iter(self._buckets))]  # the caller seen longest ago
-        if not allowed:
+        if self.per_minute and (tokens := self._tokens(caller)) < 1:
             wait = math.ceil((1 - tokens) * 60 / self.per_minute)
             raise ProblemError(
                 429,
-                f"More than {self.per_minute} requests a minute; try again in {wait} s.",
+                f"More than {self.per_minute} {self.of} a minute; try again in {wait} s.",
                 headers={"Retry-After": str(wait)},
             )
+
+    def charge(self, caller: str) -> None:
+        """Take one from the caller's budget."""
+        if not self.per_minute:
+            return
+        tokens = self._tokens(caller)
+        self._buckets.pop(caller, None)
+        self._buckets[caller] = (tokens - 1, self._clock())
+        if len(self._buckets) > TRACKED:
+            del self._buckets[next(iter(self._buckets))]  # the caller seen longest ago
+
+    def _tokens(self, caller: str) -> float:
+        now = self._clock()
+        tokens, since = self._buckets.get(caller, (float(self.per_minute), now))
+        return min(self.per_minute, tokens + (now - since) * self.per_minute / 60)
 
 
 def digest(secret: str) -> str:
@@ -67,24 +87,19 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def known_key(key: str, hashes: list[str]) -> bool:
-    """Whether the key is one of those hashed, in a time that does not tell how near it came."""
-    found = digest(key)
-    matches = [hmac.compare_digest(found, accepted.lower()) for accepted in hashes]
-    return any(matches)
-
-
 def key_of(connection: Connection, settings: Settings) -> str | None:
     """The hash of the key that a request comes with, in its header or in the sign-in cookie; None without a valid one. The
     cookie counts for a request that changes something only where a page of this server sent it. It holds the key itself:
-    whatever the server could sign or check with the hashes it has, a reader of its settings could forge.
+    whatever the server could sign or check with the hashes it has, a reader of its settings could forge. Looking a hash up
+    takes a time that tells nothing of the key.
     """
     key = connection.headers.get("x-api-key")
     if key is None:
         if connection.scope.get("method") not in SAFE and not same_origin(connection):
             return None
         key = unquote(connection.cookies.get(COOKIE, ""))
-    return digest(key) if known_key(key, settings.api_keys) else None
+    found = digest(key)
+    return found if found in settings.key_names else None
 
 
 def same_origin(connection: Connection) -> bool:
@@ -100,15 +115,21 @@ def over_https(connection: Connection) -> bool:
     return "https" in (connection.url.scheme, connection.headers.get("x-forwarded-proto", "").partition(",")[0].strip())
 
 
+def address_of(connection: Connection, settings: Settings) -> str:
+    """The client's address as it is counted, behind trusted proxies the one they were called from."""
+    address = connection.client.host if connection.client else ""
+    if settings.proxy_networks:
+        values = ",".join(connection.headers.getall("x-forwarded-for", []))
+        hops = [hop.strip() for hop in values.split(",") if hop.strip()]
+        address = forwarded_from(address, hops, settings.proxy_networks)
+    return client_of(address)
+
+
 def caller(connection: Connection, settings: Settings) -> str:
-    """What a budget is kept by: a valid API key, or the address, behind trusted proxies the one they were called from."""
+    """What budgets are kept by: a valid API key, or the address."""
     if settings.api_keys and (key := key_of(connection, settings)):
         return f"key {key}"
-    address = connection.client.host if connection.client else ""
-    if address in settings.trusted_proxies:
-        hops = [hop.strip() for hop in connection.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
-        address = next((hop for hop in reversed(hops) if hop not in settings.trusted_proxies), address)
-    return f"address {address}"
+    return f"address {address_of(connection, settings)}"
 
 
 def require_key(connection: Connection, settings: Settings) -> None:
@@ -123,13 +144,47 @@ def require_key(connection: Connection, settings: Settings) -> None:
 
 async def require_admin(connection: Connection, handler: BaseRouteHandler) -> None:
     """Guard, async as Litestar runs others in a thread: ProblemError 403 while there is no admin token, 401 without it."""
-    token = connection.app.state.settings.admin_token
+    state = connection.app.state
+    token = state.settings.admin_token
     if token is None:
         raise ProblemError(403, "This route is off: the server has no SERVE_ADMIN_TOKEN.")
-    given = connection.headers.get("authorization", "").removeprefix("Bearer ")
-    if not hmac.compare_digest(digest(given), digest(token.get_secret_value())):
+    guesser = Guesser(connection)
+    scheme, _, given = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(digest(given), digest(token.get_secret_value())):
+        if given:
+            guesser.failed(f"wrong admin token at {connection.scope['path']}")
         raise ProblemError(
             401,
             "The admin token is needed in the header `Authorization: Bearer ...`.",
             headers={"WWW-Authenticate": 'Bearer realm="veritable"'},
         )
+
+
+class Guesser:
+    """Who tries a secret: each address has `SERVE_MAX_GUESSES` wrong ones a minute. ProblemError 429 when they are used up,
+    also for the right one: a limit that this one passed would be none.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.limiter: RateLimiter = connection.app.state.guesses
+        self.address = address_of(connection, connection.app.state.settings)
+        self.limiter.require(self.address)
+
+    def failed(self, what: str) -> None:
+        """Count and log a wrong secret."""
+        self.limiter.charge(self.address)
+        logger.warning("%s, from %s", what, self.address)
+
+
+@contextmanager
+def audited(connection: Connection, action: str) -> Iterator[None]:
+    """Logs what is done with the admin token, by which key and from where, and whether it was done."""
+    settings = connection.app.state.settings
+    name = settings.key_names.get(key_of(connection, settings) or "", "none")
+    who = f"with the admin token and key {name} from {address_of(connection, settings)}"
+    try:
+        yield
+    except Exception as error:
+        logger.warning("audit: %s failed, %s: %s", action, who, error)
+        raise
+    logger.info("audit: %s done, %s", action, who)

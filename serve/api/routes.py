@@ -12,7 +12,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from serve.api.messages import FeedbackKept, Logged, Page, logged, logged_page, read_feedback
 from serve.api.problems import MEDIA_TYPE, Problem, ProblemError
-from serve.api.protection import require_admin
+from serve.api.protection import audited, require_admin
 from serve.api.telemetry import request_id
 from serve.models.answers import Classified, Explained, Valued
 from serve.models.errors import FieldError, wrong_fields
@@ -244,11 +244,12 @@ def project_router(project: Project, service: Service) -> Router:
         responses=problems(403, 409),
         summary="Load the model that is checked out",
     )
-    async def reload() -> ProjectInfo:
-        try:
-            await service.load(name)
-        except LoadError as error:
-            raise ProblemError(409, f"{error}. What served before still serves.") from None
+    async def reload(request: Call) -> ProjectInfo:
+        with audited(request, f"reload of {name}"):
+            try:
+                await service.load(name)
+            except LoadError as error:
+                raise ProblemError(409, f"{error}. What served before still serves.") from None
         return project_info(service, project, whole=False)
 
     handlers: list[BaseRouteHandler] = [
@@ -271,15 +272,16 @@ def server_routes(service: Service, projects: list[Project]) -> list[BaseRouteHa
         responses=problems(403, 409),
         summary="Load every model that is checked out",
     )
-    async def reload_all() -> list[ProjectInfo]:
+    async def reload_all(request: Call) -> list[ProjectInfo]:
         failed = []
-        for project in projects:
-            try:
-                await service.load(project.name)
-            except LoadError as error:
-                failed.append(f"{project.name}: {error}")
-        if failed:
-            raise ProblemError(409, f"{'; '.join(failed)}. What served before still serves; the others were reloaded.")
+        with audited(request, "reload of all projects"):
+            for project in projects:
+                try:
+                    await service.load(project.name)
+                except LoadError as error:
+                    failed.append(f"{project.name}: {error}")
+            if failed:
+                raise ProblemError(409, f"{'; '.join(failed)}. What served before still serves; the others were reloaded.")
         return [project_info(service, project, whole=False) for project in projects]
 
     @get("/predictions/{prediction_id:str}", responses=problems(404), summary="One logged prediction with its outcomes")
@@ -290,8 +292,9 @@ def server_routes(service: Service, projects: list[Project]) -> list[BaseRouteHa
         "/predictions/{prediction_id:str}", status_code=204, guards=[require_admin], responses=problems(403, 404),
         summary="Erase a prediction and its feedback",
     )  # fmt: skip
-    async def erase(prediction_id: FromPath[str]) -> None:
-        await service.erase(prediction_id)
+    async def erase(request: Call, prediction_id: FromPath[str]) -> None:
+        with audited(request, f"erasure of prediction {prediction_id!r}"):
+            await service.erase(prediction_id)
 
     return [list_projects, reload_all, one_prediction, erase]
 

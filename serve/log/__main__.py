@@ -23,13 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from pydantic import ValidationError
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from serve.log.queries import rows_with_outcomes
 from serve.log.store import ERRORS, connect, reason
-from serve.settings import Settings
+from serve.settings import WrongSettingsError, read_settings
 from stages.projects._base import Project, load_project, project_names
 
 PAGE = 5_000  # predictions in memory at once
@@ -73,8 +72,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def default_database() -> str:
     """The log that the server's own settings name."""
     try:
-        return Settings().database_url
-    except ValidationError as error:
+        return read_settings().database_url
+    except WrongSettingsError as error:
         raise DumpError(f"the settings of the server are wrong: {error}") from None
 
 

@@ -54,13 +54,16 @@ class Spill:
     def write(self, entries: Sequence[Entry]) -> None:
         """Append all entries with one write and one fsync; OSError if they are not safe on disk."""
         lines = _encoder.encode_lines(entries)
-        if self._active is None:
-            self._active = _File.create(self.folder / f"spill-{time.time_ns():020d}-{os.getpid()}.jsonl")
-            _sync_folder(self.folder)
         try:
+            if self._active is None:
+                self._active = _File.create(self.folder / f"spill-{time.time_ns():020d}-{os.getpid()}.jsonl")
+                _sync_folder(self.folder)
             self._active.append(lines)
-        except OSError:
-            self._rotate()  # after a failed fsync the state of this file is unknown: never append to it again
+        except OSError:  # after a failed fsync the state of this file is unknown: never append to it again
+            if self._active is not None and not self._active.size:  # a full disk must not leave an empty file for every try
+                self._active.remove()
+                self._active = None
+            self._rotate()
             raise
         self._count()
 

@@ -17,7 +17,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 
 from serve.api.problems import ProblemError
-from serve.pages.site import HEADERS
+from serve.pages.site import CACHEABLE
 
 STATIC = Path(__file__).with_name("static")
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -89,7 +89,7 @@ def asset_routes() -> list[BaseRouteHandler]:
     """`/static/...`: open, as it reveals nothing."""
     assets, bundle = read_assets(), Bundle()
 
-    @get("/static/{name:str}", include_in_schema=False, opt={"headers": HEADERS})
+    @get("/static/{name:str}", include_in_schema=False, opt={"headers": CACHEABLE})
     async def static(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
         asset = await bundle.get() if name == BUNDLE else assets.get(name)
         if asset is None:

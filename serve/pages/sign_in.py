@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie
@@ -11,11 +12,14 @@ from litestar.handlers import BaseRouteHandler
 from litestar.response import Redirect
 
 from serve.api.problems import ProblemError
-from serve.api.protection import COOKIE, SIGNED_IN_FOR, known_key, over_https, same_origin
+from serve.api.protection import COOKIE, SIGNED_IN_FOR, Guesser, digest, over_https, same_origin
+from serve.api.routes import read_bytes
 from serve.pages.site import Site
 
 Call = Request[Any, Any, Any]
 OPEN = {"open": True}
+MAX_FIELDS = 10
+logger = logging.getLogger("serve")
 
 
 def cookie(request: Call, value: str, seconds: int) -> Cookie:
@@ -45,10 +49,15 @@ def handlers(site: Site) -> list[BaseRouteHandler]:
     @post("/sign-in", opt=OPEN)
     async def sign_in(request: Call) -> Response[Any]:
         refuse_strangers(request)
-        given = await request.form()
-        key, next_page = str(given.get("key", "")).strip(), local(str(given.get("next", "/")))
-        if not known_key(key, site.service.settings.api_keys):
+        settings = site.service.settings
+        given = read_form(await read_bytes(request, settings.max_form))
+        guesser = Guesser(request)
+        key, next_page = given.get("key", "").strip(), local(given.get("next", "/"))
+        name = settings.key_names.get(digest(key))
+        if name is None:
+            guesser.failed("wrong key at the sign-in")
             return form(next_page, refused=True)
+        logger.info("signed in with key %s from %s", name, guesser.address)
         return Redirect(next_page, status_code=303, cookies=[cookie(request, quote(key, safe=""), SIGNED_IN_FOR)])
 
     @post("/sign-out", opt=OPEN)
@@ -57,6 +66,14 @@ def handlers(site: Site) -> list[BaseRouteHandler]:
         return Redirect("/sign-in", status_code=303, cookies=[cookie(request, "", 0)])
 
     return [ask, sign_in, sign_out]
+
+
+def read_form(body: bytes) -> dict[str, str]:
+    """The fields of a form that a browser has sent; ProblemError 400 for what is none of the sign-in's."""
+    try:
+        return dict(parse_qsl(body.decode(), max_num_fields=MAX_FIELDS))
+    except ValueError:  # UnicodeDecodeError is one
+        raise ProblemError(400, f"The form is not UTF-8, or has more than {MAX_FIELDS} fields.") from None
 
 
 def refuse_strangers(request: Call) -> None:

@@ -21,7 +21,7 @@ from litestar.response import Redirect, Template
 from serve.api.middleware import HEADERS as API_HEADERS
 from serve.api.middleware import identify
 from serve.api.problems import STATUS, ProblemError, http_response, plain_response, problem_response, unexpected_response
-from serve.api.protection import security_headers
+from serve.api.protection import NO_STORE, security_headers
 from serve.api.telemetry import request_id
 from serve.models.loader import Model
 from serve.models.reports import ReportError, read_report
@@ -29,10 +29,11 @@ from serve.pages.format import FILTERS
 from serve.service import Service
 from stages.projects._base import Project
 
-HEADERS = security_headers(
+CACHEABLE = security_headers(
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
     b"form-action 'self'; frame-ancestors 'none'"
 )
+HEADERS = [*CACHEABLE, NO_STORE]
 OPT = {"page": True, "headers": HEADERS}  # of every handler of a page: it asks for a key and carries these headers
 TEMPLATES = Path(__file__).with_name("templates")
 

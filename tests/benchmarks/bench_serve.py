@@ -50,14 +50,14 @@ class Measured(NamedTuple):
 
 @contextmanager
 def running(app: str, folder: Path, **settings: str) -> Iterator[float]:
-    """A server on core 0; gives the seconds it took until it was ready."""
-    arguments = [sys.executable, "-m", "uvicorn", app, "--port", str(PORT), "--no-access-log", "--log-level", "warning"]
+    """A server on core 0, `serve` or an application for uvicorn; gives the seconds it took until it was ready."""
+    module = ["serve"] if app == "serve" else ["uvicorn", app, "--no-access-log"]
+    arguments = [sys.executable, "-m", *module, "--port", str(PORT), "--log-level", "warning"]
     environment = {**os.environ, "PYTHONPATH": f"{Path.cwd()}{os.pathsep}{folder}", **settings}
     start = time.perf_counter()
-    factory = ["--factory"] if app.startswith("serve") else []
-    server = subprocess.Popen(["taskset", "-c", "0", *arguments, *factory], env=environment, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(["taskset", "-c", "0", *arguments], env=environment, stderr=subprocess.DEVNULL)
     try:
-        wait_until_ready("/ready" if factory else "/", server)
+        wait_until_ready("/ready" if app == "serve" else "/", server)
         yield time.perf_counter() - start
     finally:
         server.terminate()
@@ -103,7 +103,7 @@ def load(path: str, body: dict[str, Any], connections: int, folder: Path) -> Mea
 def memory_mb() -> float:
     """Resident memory of the server on the port."""
     pids = subprocess.run(
-        ["pgrep", "-f", f"serve.app:create_app.*{PORT}"], capture_output=True, text=True, check=True
+        ["pgrep", "-f", f"python.* -m serve --port {PORT}"], capture_output=True, text=True, check=True
     ).stdout
     status = Path("/proc", pids.split()[0], "status").read_text()
     found = re.search(r"VmRSS:\s+(\d+)", status)
@@ -124,7 +124,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "bare_echo.py").write_text(ECHO)
-        with running("serve.app:create_app", folder, SERVE_LOG="false") as seconds:
+        with running("serve", folder, SERVE_LOG="false") as seconds:
             print(f"ready in {seconds:.2f} s with {memory_mb():.0f} MB")
             for connections in (1, 32):
                 show(f"predict, log off, {connections} connections", load("/v1/bankchurn/predict", row, connections, folder))
@@ -132,7 +132,7 @@ def main() -> None:
             with running("bare_echo:app", folder):
                 echo = load("/echo", row, 32, folder)
                 show("echo, 32 connections", echo)
-            with running("serve.app:create_app", folder, **logging_to(folder / f"turn{turn}")):
+            with running("serve", folder, **logging_to(folder / f"turn{turn}")):
                 found = load("/v1/bankchurn/predict", row, 32, folder)
                 show("predict, log on, 32 connections", found, note=f"{found.per_second / echo.per_second:.0%} of echo")
                 show(
@@ -140,7 +140,7 @@ def main() -> None:
                     load("/v1/bankchurn/predict/batch", {"rows": [row] * 1000}, 1, folder),
                     rows=1000,
                 )
-        with running("serve.app:create_app", folder, **logging_to(folder / "last")):
+        with running("serve", folder, **logging_to(folder / "last")):
             for connections in (1, 8):
                 found = load("/v1/bankchurn/predict", row, connections, folder)
                 show(f"predict, log on, {connections} connections", found)

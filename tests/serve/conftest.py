@@ -42,7 +42,8 @@ def root(checkout: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def client(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A client of a server of all toys, with an admin token, that the tests of a module share."""
-    app = create_app(settings(checkout, tmp_path_factory.mktemp("log"), admin_token="letmein"))
+    chosen = {"admin_token": "letmein-for-tests", "max_guesses": 1_000}  # some tests try wrong ones
+    app = create_app(settings(checkout, tmp_path_factory.mktemp("log"), **chosen))
     with TestClient(app, raise_server_exceptions=False) as opened:
         yield opened
 
@@ -53,7 +54,7 @@ def serve(checkout: Path, tmp_path: Path) -> Iterator[Serve]:
     with contextlib.ExitStack() as stack:
 
         def open_client(root: Path = checkout, **changes: Any) -> Client:
-            chosen = settings(root, tmp_path, **{"projects": ["toy"], "admin_token": "letmein", **changes})
+            chosen = settings(root, tmp_path, **{"projects": ["toy"], "admin_token": "letmein-for-tests", **changes})
             return stack.enter_context(TestClient(create_app(chosen), raise_server_exceptions=False))
 
         yield open_client

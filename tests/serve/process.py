@@ -30,7 +30,7 @@ def free_port() -> int:
 
 
 class Server:
-    """uvicorn with the application, as `make serve` starts it; further settings as environment variables."""
+    """The server as `make serve` starts it; further settings as environment variables."""
 
     def __init__(self, root: Path, folder: Path, **environment: str) -> None:
         self.port = free_port()
@@ -49,8 +49,7 @@ class Server:
 
     def start(self) -> None:
         """Start, and wait until it is ready."""
-        options = ["--no-access-log", "--timeout-graceful-shutdown", "10", "--port", str(self.port)]
-        command = [sys.executable, "-m", "uvicorn", "--factory", "serve.app:create_app", *options]
+        command = [sys.executable, "-m", "serve", "--timeout-graceful-shutdown", "10", "--port", str(self.port)]
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(command, env=self._environment, stdout=output, stderr=output)
         deadline = time.monotonic() + 30

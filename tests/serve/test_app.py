@@ -28,7 +28,7 @@ from tests.serve.process import Load, Server
 
 pytestmark = pytest.mark.slow
 
-ADMIN = {"Authorization": "Bearer letmein"}
+ADMIN = {"Authorization": "Bearer letmein-for-tests"}
 PREDICT = "/v1/toy/predict"
 SOAK = bool(os.environ.get("SOAK"))  # `make bench` reloads every 2 s for a minute
 TURNS, PAUSE = (30, 2.0) if SOAK else (10, 0.3)
@@ -223,7 +223,7 @@ def test_reloads_and_a_swap_under_load_fail_no_request_and_mix_no_models(root: P
                 await asyncio.sleep(PAUSE)
         return load
 
-    with Server(root, tmp_path, SERVE_ADMIN_TOKEN="letmein", SERVE_PROJECTS='["toy"]') as server:
+    with Server(root, tmp_path, SERVE_ADMIN_TOKEN="letmein-for-tests", SERVE_PROJECTS='["toy"]') as server:
         load = asyncio.run(scenario(server))
     assert load.failures == []
     assert len(set(hashes)) == 2

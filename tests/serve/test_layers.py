@@ -10,7 +10,17 @@ from tests.samples import ROOT
 from tests.stages.test_layers import imported
 
 # From the top down; what is in one layer does not import each other.
-LAYERS = (("app",), ("pages",), ("key",), ("api",), ("service",), ("metrics",), ("models", "log"), ("ids", "settings"))
+LAYERS = (
+    ("__main__",),
+    ("app",),
+    ("pages",),
+    ("key",),
+    ("api",),
+    ("service",),
+    ("metrics",),
+    ("models", "log"),
+    ("ids", "settings"),
+)
 HEIGHT = {part: len(LAYERS) - number for number, layer in enumerate(LAYERS) for part in layer}
 HTTP = {"litestar", "uvicorn", "http"}  # which neither models nor log know
 

@@ -20,7 +20,7 @@ from serve.service import SLICE
 from tests.serve.checkout import example, json_rows, settings, swap_in_other
 from tests.serve.conftest import Client, Database, Serve
 
-ADMIN = {"Authorization": "Bearer letmein"}
+ADMIN = {"Authorization": "Bearer letmein-for-tests"}
 
 
 def predict(client: Client) -> Any:

@@ -156,8 +156,8 @@ def test_generated_requests_get_only_documented_answers(checkout: Path, tmp_path
     import schemathesis  # here, as it takes half a second
     from schemathesis.core.result import Ok
 
-    authorization = {"Authorization": "Bearer letmein"}
-    with Server(checkout, tmp_path, SERVE_ADMIN_TOKEN="letmein") as server:
+    authorization = {"Authorization": "Bearer letmein-for-tests"}
+    with Server(checkout, tmp_path, SERVE_ADMIN_TOKEN="letmein-for-tests") as server:
         schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
         tried = set()
         for found in schema.get_all_operations():

@@ -17,7 +17,7 @@ from tests.serve.checkout import example
 from tests.serve.conftest import Client
 from tests.serve.process import Server
 
-ADMIN = {"Authorization": "Bearer letmein"}
+ADMIN = {"Authorization": "Bearer letmein-for-tests"}
 SIZE = 8_000_000  # the limit is 5,000,000
 PART = b" " * 64_000
 
@@ -80,6 +80,38 @@ def test_known_query_parameters_are_taken_and_those_of_pages_and_documents_are_n
     assert client.get("/v1/toy/predictions?limit=1").status_code == 200
     for path in ("/", "/toy/predict", "/health", "/metrics", "/openapi.json", "/docs"):
         assert client.get(f"{path}?utm_source=mail").status_code == 200, path
+
+
+@pytest.mark.parametrize("path", ["/", "/toy/predict", "/v1/toy", "/v1/projects", "/health", "/docs", "/static/style.css"])
+def test_head_is_answered_as_get_without_a_body(client: Client, path: str) -> None:
+    got, asked = client.get(path), client.head(path)
+    assert asked.status_code == got.status_code == 200
+    assert asked.content == b""
+    assert asked.headers["content-type"] == got.headers["content-type"]
+    assert client.head("/nowhere").status_code == 404
+    assert client.head("/v1/toy/predict").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/predictions/7", "DELETE, GET, HEAD, OPTIONS"),
+        ("/v1/projects", "GET, HEAD, OPTIONS"),
+        ("/v1/toy/predict", "OPTIONS, POST"),
+    ],
+)
+def test_allow_names_every_method_of_a_route(client: Client, path: str, methods: str) -> None:
+    assert client.options(path).headers["allow"] == methods
+    refused = client.put(path)
+    assert (refused.status_code, refused.headers["allow"]) == (405, methods)
+
+
+def test_predictions_and_pages_are_not_stored_and_files_may_be(client: Client) -> None:
+    made = client.post("/v1/toy/predict", json=example("toy"))
+    for response in (made, client.get("/v1/toy/predictions"), client.get("/"), client.get("/toy/predict")):
+        assert response.headers.get_list("cache-control") == ["no-store"]
+    assert client.get("/static/style.css").headers.get_list("cache-control") == ["no-cache"]
+    assert "no-store" not in client.get("/docs/files/swagger-ui.css").headers.get("cache-control", "")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from stages.projects._base import Project, project_names
 from tests.serve.checkout import example, json_rows, score_of, swap_in_other, write_lock
 from tests.serve.conftest import Client, Serve
 
-ADMIN = {"Authorization": "Bearer letmein"}
+ADMIN = {"Authorization": "Bearer letmein-for-tests"}
 UNKNOWN = "019c0000-0000-7000-8000-000000000000"
 
 
@@ -198,9 +198,9 @@ def admin_calls(client: Client, headers: dict[str, str]) -> list[Any]:
         {"Authorization": "Bearer wrong"},
         {"Authorization": "Bearer"},
         {"Authorization": "Bearer "},
-        {"Authorization": "Basic letmein"},
-        {"Authorization": "Bearer letmein2"},
-        {"X-API-Key": "letmein"},
+        {"Authorization": "Basic letmein-for-tests"},
+        {"Authorization": "Bearer letmein-for-tests2"},
+        {"X-API-Key": "letmein-for-tests"},
     ],
 )
 def test_reload_and_erasure_need_the_admin_token(client: Client, headers: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from serve.__main__ import STOP_SECONDS
 from serve.models.loader import FILES
 from serve.settings import Settings
 from stages.projects._base import project_names
@@ -109,10 +110,8 @@ def test_what_the_dockerfile_and_compose_set_are_settings_of_the_server() -> Non
 
 
 def test_a_stop_leaves_the_server_the_time_it_takes_to_drain() -> None:
-    requests = re.search(r'"--timeout-graceful-shutdown", "(\d+)"', (ROOT / "Dockerfile").read_text())
-    assert requests
     allowed = int(COMPOSE["services"]["server"]["stop_grace_period"].removesuffix("s"))
-    assert allowed >= int(requests[1]) + Settings.model_fields["drain_seconds"].default
+    assert allowed >= STOP_SECONDS + Settings.model_fields["drain_seconds"].default
 
 
 def test_prometheus_scrapes_the_server_at_the_port_it_listens_on() -> None:

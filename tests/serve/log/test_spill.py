@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+
+import pytest
 
 from serve.log.spill import Spill
 from tests.serve.logs import entry
@@ -36,3 +40,27 @@ def test_leftovers_of_an_erasure_that_was_cut_off_are_removed(tmp_path: Path) ->
     (tmp_path / "spill-1.tmp").write_bytes(b"half")
     Spill(tmp_path).open()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_neither_a_file_nor_a_descriptor_for_each_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spill = Spill(tmp_path)
+    spill.open()
+    spill.write([entry()])
+    descriptors = len(os.listdir("/proc/self/fd"))
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        for _ in range(20):
+            with pytest.raises(OSError, match="No space left"):
+                spill.write([entry()])
+    assert len(list(tmp_path.iterdir())) == 1
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    spill.write([entry()])
+    assert len(spill.read(10)) == 1
+    spill.done()
+    assert len(spill.read(10)) == 1

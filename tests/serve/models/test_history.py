@@ -80,7 +80,7 @@ def test_a_line_without_what_the_pages_show_is_said_and_stops_nothing_but_the_hi
     assert "is no ledger" in answer.json()["detail"]
     assert place in answer.json()["detail"]
     assert client.get("/v1/toy").json()["loaded"]
-    assert client.post("/v1/toy/reload", headers={"Authorization": "Bearer letmein"}).status_code == 200
+    assert client.post("/v1/toy/reload", headers={"Authorization": "Bearer letmein-for-tests"}).status_code == 200
 
 
 def test_version_and_stage_follow_the_ledger(root: Path, tmp_path: Path) -> None:

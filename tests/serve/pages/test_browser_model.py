@@ -46,11 +46,11 @@ def decisions(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     drift.mkdir()
     (drift / "batch-7.html").write_text(SPY)
     (drift / "batch-7.json").write_text(json.dumps({"verdict": "retrain", "reason": HOSTILE}))
-    with Server(root, folder, SERVE_REVISION="c" * 40, SERVE_ADMIN_TOKEN="letmein") as server:
+    with Server(root, folder, SERVE_REVISION="c" * 40, SERVE_ADMIN_TOKEN="letmein-for-tests") as server:
         digest = httpx.get(f"{server.url}/v1/toy").json()["hash"]
         refused = decided(None, "b" * 64, by=HOSTILE, reason=f"Refused by the rule comparison. {HOSTILE}")
         write_ledger(root, decided("v1.0.0", "a" * 64), refused, decided("v1.1.0", digest), deployed("v1.1.0", digest))
-        httpx.post(f"{server.url}/v1/toy/reload", headers={"Authorization": "Bearer letmein"}).raise_for_status()
+        httpx.post(f"{server.url}/v1/toy/reload", headers={"Authorization": "Bearer letmein-for-tests"}).raise_for_status()
         rows = [row | {"distance": row["distance"] + 120} for row in json_rows("toy", 400)]
         httpx.post(f"{server.url}/v1/toy/predict/batch", json={"rows": rows}).raise_for_status()
         yield server

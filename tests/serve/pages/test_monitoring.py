@@ -128,7 +128,7 @@ def test_a_prediction_of_another_model_is_not_explained_by_this_one(serve: Serve
     client = serve(root=root, revision="c0ffee-dirty")
     identifier = predict(client)["prediction_id"]
     swap_in_other(root, checkout)
-    client.post("/v1/toy/reload", headers={"Authorization": "Bearer letmein"})
+    client.post("/v1/toy/reload", headers={"Authorization": "Bearer letmein-for-tests"})
     text = shown(client, f"/toy/predictions/{identifier}")
     assert "Another model serves now" in text
     assert 'id="contributions"' not in text

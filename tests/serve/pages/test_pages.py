@@ -21,7 +21,7 @@ from stages.projects._base import Project, load_project, project_names
 from tests.serve.checkout import example, json_rows, swap_in_other
 from tests.serve.conftest import Client, Serve
 
-ADMIN = {"Authorization": "Bearer letmein"}
+ADMIN = {"Authorization": "Bearer letmein-for-tests"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 OWN = {"Sec-Fetch-Site": "same-origin"}
 KEY, OTHER = "a-long-random-key", "another-long-random-key"
@@ -436,8 +436,16 @@ def test_a_wrong_key_is_asked_for_again(serve: Serve) -> None:
 
 
 def test_guesses_at_the_sign_in_are_limited(serve: Serve) -> None:
-    client = serve(api_keys=[digest(KEY)], rate_limit=2)
+    client = serve(api_keys=[digest(KEY)], max_guesses=2)
     assert [sign_in(client, f"guess {number}").status_code for number in range(3)] == [401, 401, 429]
+    assert sign_in(client).status_code == 429
+    assert client.get("/toy/predict", headers={"X-API-Key": KEY}).status_code == 200
+
+
+def test_a_large_form_is_refused_before_it_is_read_into_fields(serve: Serve) -> None:
+    client = serve(api_keys=[digest(KEY)])
+    for body, status in (("key=" + "a" * 64_000, 413), ("&".join(["key=a"] * 11), 400), (b"key=\xff", 400)):
+        assert client.post("/sign-in", content=body, headers=OWN).status_code == status
 
 
 def test_the_sign_in_leads_nowhere_else(serve: Serve) -> None:
