@@ -36,9 +36,10 @@ class Health(msgspec.Struct):
 
 
 class Ready(msgspec.Struct):
-    """Whether each project is loaded."""
+    """Whether each project is loaded, and predictions can be logged."""
 
     ready: bool
+    log: bool
     projects: dict[str, bool]
 
 
@@ -317,11 +318,13 @@ def status_routes(service: Service) -> list[BaseRouteHandler]:
         "/ready",
         tags=["Server"],
         responses={503: ResponseSpec(Ready, generate_examples=False)},
-        summary="503 until every model is loaded",
+        summary="503 until every model is loaded, and while no prediction can be logged",
     )
     async def ready() -> Response[Ready]:
         loaded = {name: name in service.active for name in service.names}
-        return Response(Ready(all(loaded.values()), loaded), status_code=200 if all(loaded.values()) else 503)
+        log = not service.settings.log or service.log.stats().writable
+        found = Ready(log and all(loaded.values()), log, loaded)
+        return Response(found, status_code=200 if found.ready else 503)
 
     @get("/metrics", media_type="text/plain; version=0.0.4", tags=["Server"], summary="Metrics for Prometheus")
     async def metrics() -> bytes:

@@ -55,10 +55,13 @@ class Unavailable(Exception):  # noqa: N818
 
 
 class Stats(Struct, frozen=True):
-    """The state of the log. `reason` is set when, and only when, it is degraded. Totals count from the start."""
+    """The state of the log. `reason` is set when, and only when, it is degraded; it is not `writable` if predictions can
+    neither be logged nor spilled. Totals count from the start.
+    """
 
     state: Literal["healthy", "degraded"]
     reason: str | None
+    writable: bool
     queued: int
     rows: int
     commits: int
@@ -103,6 +106,7 @@ class PredictionLog(LogQueries):
         self._rows = self._commits = self._last_rows = 0
         self._last_seconds = 0.0
         self._accepts = self._down = False
+        self._writable = True  # until no row can be made durable
         self._reason: str | None = "not started"
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -167,6 +171,7 @@ class PredictionLog(LogQueries):
         return Stats(
             state="degraded" if self._reason else "healthy",
             reason=self._reason,
+            writable=self._writable,
             queued=self._queued,
             rows=self._rows,
             commits=self._commits,
@@ -299,12 +304,17 @@ class PredictionLog(LogQueries):
         """Make entries durable: in the database, or else in a spill file."""
         if not self._down:
             try:
-                return await self._store.insert(entries)
+                await self._store.insert(entries)
             except DownError as error:
                 self._degrade(str(error))
+            else:
+                self._writable = True
+                return
         try:
             await self._in_thread(self._spill.write, entries)
+            self._writable = True
         except OSError as error:
+            self._writable = False
             raise Unavailable(f"database: {self._reason}; spill file: {reason(error)}") from error
         except (ValueError, OverflowError) as error:
             raise RefusedError(reason(error)) from error
@@ -324,15 +334,31 @@ class PredictionLog(LogQueries):
                     await self._store.open()
                     self._down = False
                 await self._replay()
-                delay = FIRST_RETRY
-                continue
+                if await self._is_writable():
+                    delay = FIRST_RETRY
+                    continue
             except DownError as error:
                 self._degrade(str(error))
+                await self._is_writable()
             except Exception as error:
                 _log.exception("spilled predictions cannot be replayed")
                 self._reason = f"spilled predictions cannot be replayed: {reason(error)}"
             await asyncio.sleep(delay)
             delay = min(2 * delay, LAST_RETRY)
+
+    async def _is_writable(self) -> bool:
+        """Whether rows can be made durable again. No row would show it, as a server that is not ready gets none. A database
+        in a file answers on a full disk too.
+        """
+        if not self._writable:
+            try:
+                if self._down or self._store.engine.dialect.name == "sqlite":
+                    await self._in_thread(self._spill.probe)
+                self._writable = True
+            except OSError as error:
+                self._reason = f"predictions can neither be logged nor spilled: {reason(error)}"
+                self._degraded.set()
+        return self._writable
 
     async def _replay(self) -> None:
         """Move what was spilled to the database."""

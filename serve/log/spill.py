@@ -48,8 +48,15 @@ class Spill:
         found = map(_File.adopt, sorted(self.folder.glob("spill-*.jsonl")))
         self._closed = [file for file in found if file is not None]
         self._count()
-        probe = _File.create(self.folder / f"probe-{os.getpid()}.tmp")  # fail now rather than when the database does
-        probe.remove()
+        self.probe()  # fail now rather than when the database does
+
+    def probe(self) -> None:
+        """OSError unless a file can be written in the folder."""
+        file = _File.create(self.folder / f"probe-{os.getpid()}.tmp")
+        try:
+            file.append(b"\n")
+        finally:
+            file.remove()
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Append all entries with one write and one fsync; OSError if they are not safe on disk."""

@@ -237,6 +237,10 @@ def test_reloads_and_a_swap_under_load_fail_no_request_and_mix_no_models(root: P
 
 def test_all_projects_are_ready_when_the_process_is(checkout: Path, tmp_path: Path) -> None:
     with Server(checkout, tmp_path) as server:
-        assert httpx.get(f"{server.url}/ready").json() == {"ready": True, "projects": dict.fromkeys(project_names(), True)}
+        assert httpx.get(f"{server.url}/ready").json() == {
+            "ready": True,
+            "log": True,
+            "projects": dict.fromkeys(project_names(), True),
+        }
         for name in project_names():
             assert httpx.post(f"{server.url}/v1/{name}/predict", json=example(name)).status_code == 200

@@ -81,11 +81,39 @@ def test_a_prediction_that_cannot_be_logged_anywhere_is_not_answered(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("serve.log.spill.os.fsync", full)
-    response = predict(client)
-    assert response.status_code == 503
-    assert "No space left" in response.json()["detail"]
-    assert response.headers["retry-after"] == "1"
+    with monkeypatch.context() as patch:
+        patch.setattr("serve.log.spill.os.fsync", full)
+        response = predict(client)
+        assert response.status_code == 503
+        assert "No space left" in response.json()["detail"]
+        assert response.headers["retry-after"] == "1"
+        ready = client.get("/ready")
+        assert (ready.status_code, ready.json()["log"]) == (503, False)
+        (tmp_path / "file").unlink()
+        (tmp_path / "file").mkdir()  # the database answers again, and its disk is still full
+        until(lambda: "neither be logged nor spilled" in str(client.get("/health").json()["reasons"]))
+        assert client.get("/ready").status_code == 503
+    until(lambda: client.get("/ready").status_code == 200)
+    until(lambda: client.get("/health").json()["status"] == "healthy")
+    assert predict(client).status_code == 200
+
+
+def test_a_server_is_ready_again_when_rows_can_be_spilled_while_the_database_is_still_down(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    client = serve(database_url=f"sqlite+aiosqlite:///{tmp_path}/file/serve.db")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("serve.log.spill.os.fsync", full)
+        assert predict(client).status_code == 503
+        assert client.get("/ready").status_code == 503
+    until(lambda: client.get("/ready").status_code == 200)
+    assert client.get("/health").json()["status"] == "degraded"
+    assert predict(client).status_code == 200
 
 
 def test_old_predictions_are_deleted_when_retention_is_set(

@@ -286,7 +286,10 @@ def test_a_missing_model_is_503_for_its_project_and_the_others_serve(serve: Serv
     assert "lacks scorer.onnx" in client.get("/v1/toy_plain").json()["failure"]
     assert predict(client)
     ready = client.get("/ready")
-    assert (ready.status_code, ready.json()) == (503, {"ready": False, "projects": {"toy": True, "toy_plain": False}})
+    assert (ready.status_code, ready.json()) == (
+        503,
+        {"ready": False, "log": True, "projects": {"toy": True, "toy_plain": False}},
+    )
     health = client.get("/health")
     assert (health.status_code, health.json()["status"]) == (200, "degraded")
     assert "lacks scorer.onnx" in health.json()["reasons"][0]
@@ -295,7 +298,10 @@ def test_a_missing_model_is_503_for_its_project_and_the_others_serve(serve: Serv
 def test_when_all_is_well_the_server_is_healthy_and_ready(client: Client) -> None:
     assert client.get("/health").json() == {"status": "healthy", "reasons": []}
     ready = client.get("/ready")
-    assert (ready.status_code, ready.json()) == (200, {"ready": True, "projects": dict.fromkeys(project_names(), True)})
+    assert (ready.status_code, ready.json()) == (
+        200,
+        {"ready": True, "log": True, "projects": dict.fromkeys(project_names(), True)},
+    )
 
 
 def test_metrics_count_requests_predictions_and_commits(serve: Serve) -> None:
