@@ -320,11 +320,14 @@ def test_without_the_champions_training_rows_it_is_compared_and_that_is_said(cha
 
 def test_a_push_takes_branch_and_tags_together_and_can_be_made_up_for(champion: str, known: Path, tmp_path: Path) -> None:
     settle()
-    with pytest.raises(UserError, match="`git push` failed"):
+    with pytest.raises(UserError, match="there is no remote `origin` to push to"):
+        promote.main("toy", push=True)
+    assert tags.in_stage("toy") == tags.find("toy", "v1.0.0")
+    git("remote", "add", "origin", str(tmp_path / "remote.git"))
+    with pytest.raises(UserError, match="`git push` failed"):  # there is nothing yet
         promote.main("toy", push=True)
     assert tags.in_stage("toy") == tags.find("toy", "v1.1.0")
     run(tmp_path, "git", "init", "--quiet", "--bare", "remote.git")
-    git("remote", "add", "origin", str(tmp_path / "remote.git"))
     assert promote.main("toy", push=True) is None
     assert len(ledger.read("toy")) == 1
     remote = {line.split()[1]: line.split()[0] for line in git("ls-remote", "origin").splitlines()}
