@@ -72,17 +72,18 @@ def test_the_routes_of_the_log_work_on_either_database(serve: Serve, database: D
     assert client.get("/v1/toy/predictions").json() == {"predictions": [], "after": None}
 
 
+def no_space(descriptor: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def test_a_prediction_that_cannot_be_logged_anywhere_is_not_answered(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
     client = serve(database_url=f"sqlite+aiosqlite:///{tmp_path}/file/serve.db")
 
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr("serve.log.spill.os.fsync", full)
+        patch.setattr("serve.log.spill.os.fsync", no_space)
         response = predict(client)
         assert response.status_code == 503
         assert "No space left" in response.json()["detail"]
@@ -104,11 +105,8 @@ def test_a_server_is_ready_again_when_rows_can_be_spilled_while_the_database_is_
     (tmp_path / "file").touch()
     client = serve(database_url=f"sqlite+aiosqlite:///{tmp_path}/file/serve.db")
 
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr("serve.log.spill.os.fsync", full)
+        patch.setattr("serve.log.spill.os.fsync", no_space)
         assert predict(client).status_code == 503
         assert client.get("/ready").status_code == 503
     until(lambda: client.get("/ready").status_code == 200)
