@@ -11,8 +11,8 @@ from litestar import Request, get, post
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Stream, Template
 
+from serve.api.bodies import read_body, read_file, read_threshold
 from serve.api.problems import ProblemError
-from serve.api.routes import read_body, read_file, read_threshold
 from serve.api.telemetry import request_id
 from serve.models.answers import RISK_LEVELS, Classified, Valued, encode
 from serve.models.files import FileProgress, csv_lines

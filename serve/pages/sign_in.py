@@ -6,17 +6,16 @@ import logging
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 from litestar.datastructures import Cookie
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Redirect
 
+from serve.api.bodies import Call, read_bytes
 from serve.api.problems import ProblemError
 from serve.api.protection import COOKIE, SIGNED_IN_FOR, Guesser, digest, over_https, same_origin
-from serve.api.routes import read_bytes
 from serve.pages.site import Site
 
-Call = Request[Any, Any, Any]
 OPEN = {"open": True}
 MAX_FIELDS = 10
 logger = logging.getLogger("serve")
