@@ -13,7 +13,6 @@ from serve.log.prediction_log import Overloaded
 from serve.models.errors import InvalidInputError
 from serve.models.files import csv_lines, read_rows_file
 from serve.models.rows import RowCodec
-from serve.service import Service
 from stages.projects._base import load_project
 from tests.serve.checkout import json_rows
 from tests.serve.conftest import Client, Serve
@@ -152,7 +151,6 @@ def test_the_template_is_a_file_that_can_be_predicted(client: Client) -> None:
         assert len(returned(sent(client, client.get(f"/{name}/predict/template").text, name))) == 1
 
 
-def test_the_service_refuses_a_file_before_it_begins(client: Client) -> None:
-    assert isinstance(client.app.state.service, Service)
+def test_a_file_that_is_no_table_is_refused_before_the_answer_begins(client: Client) -> None:
     response = client.post("/toy_plain/predict/file", content="", headers=CSV_TYPE)
     assert (response.status_code, response.json()["detail"]) == (422, "The file is empty.")
