@@ -72,16 +72,21 @@ def test_the_routes_of_the_log_work_on_either_database(serve: Serve, database: D
     assert client.get("/v1/toy/predictions").json() == {"predictions": [], "after": None}
 
 
+@pytest.fixture
+def without_database(serve: Serve, tmp_path: Path) -> Client:
+    """A client of a server whose database cannot be opened, as a file is where its folder should be."""
+    (tmp_path / "file").touch()
+    return serve(database_url=f"sqlite+aiosqlite:///{tmp_path}/file/serve.db")
+
+
 def no_space(descriptor: int) -> None:
     raise OSError(28, "No space left on device")
 
 
 def test_a_prediction_that_cannot_be_logged_anywhere_is_not_answered(
-    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    without_database: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "file").touch()
-    client = serve(database_url=f"sqlite+aiosqlite:///{tmp_path}/file/serve.db")
-
+    client = without_database
     with monkeypatch.context() as patch:
         patch.setattr("serve.log.spill.os.fsync", no_space)
         response = predict(client)
@@ -100,11 +105,9 @@ def test_a_prediction_that_cannot_be_logged_anywhere_is_not_answered(
 
 
 def test_a_server_is_ready_again_when_rows_can_be_spilled_while_the_database_is_still_down(
-    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    without_database: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "file").touch()
-    client = serve(database_url=f"sqlite+aiosqlite:///{tmp_path}/file/serve.db")
-
+    client = without_database
     with monkeypatch.context() as patch:
         patch.setattr("serve.log.spill.os.fsync", no_space)
         assert predict(client).status_code == 503
