@@ -36,11 +36,9 @@ repro: setup  ## run the pipeline of every project, then show the metrics
 	@python -m stages.summary
 
 P ?= bankchurn
-HIDDEN = ^(?!Experiment|State|$(P)\.(ingest|prepare|train|roc_auc$$|brier$$|f1$$|mae$$|median_ape$$|rmse$$))
 
-experiments: setup  ## compare the experiments of project P by what was changed and what came out, P=boston say
-	@dvc exp show --md --only-changed --hide-workspace --precision 4 --drop '$(HIDDEN)' \
-	  | sed -E -e 2d -e 's/$(P)\.(train\.)?//g' -e 's/ +\|/ |/g' | column -t -s '|'
+experiments: setup  ## compare the experiments of project P by what each changed and what came out, P=boston say
+	@python -m stages.experiments $(P)
 
 test: setup-dev  ## run the tests
 	python -m pytest

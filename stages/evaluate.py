@@ -1,4 +1,5 @@
-"""Reads the model, train.parquet and test.parquet, writes metrics.json, evaluation.json and the data of the plots.
+"""Reads the model, train.parquet and test.parquet, writes metrics.json (the main metrics), evaluation.json (all of them)
+and the data of the plots.
 
 python -m stages.evaluate bankchurn
 """
@@ -18,18 +19,19 @@ def main(name: str) -> None:
     from stages.evaluation.settings import Evaluate
     from stages.modeling.pipeline import predict_scores
     from stages.projects._base import load_project
+    from stages.runtime.metric_names import main_metrics
 
     project, settings, paths = load_project(name), load_block(name, "evaluate", Evaluate), Paths(name)
     model, manifest = read_pickle(paths.model / "model.joblib"), read_json(paths.model / "manifest.json")
     train, test = (read_parquet(paths.data / f"{side}.parquet") for side in ("train", "test"))
     values = predict_scores(model, test, project)
     evaluation = build_evaluation(project, manifest, model, train, test, values, settings, load_seed())
-    metrics = {metric: found["value"] for metric, found in evaluation["metrics"].items() if not metric.endswith("_at_half")}
+    main = main_metrics(project.task, project.primary_metric)
 
     for plot, frame in plot_frames(project, manifest, test[project.target].to_numpy(), values, evaluation).items():
         write(paths.reports / "plots" / f"{plot}.csv", partial(frame.to_csv, index=False, float_format="%.6g"))
     write_json(paths.reports / "evaluation.json", {"model": manifest["model"], **evaluation})
-    write_json(paths.reports / "metrics.json", {name: metrics})
+    write_json(paths.reports / "metrics.json", {name: {metric: evaluation["metrics"][metric]["value"] for metric in main}})
     primary = evaluation["metrics"][project.primary_metric]
     print(
         f"{name}: {project.primary_metric} {primary['value']:.5g} (95 % {primary['low']:.5g} to {primary['high']:.5g}), "

@@ -11,15 +11,10 @@ from stages.core.cli import UserError, run
 from stages.core.files import Paths, read_json
 from stages.projects import project_names
 
-SHOWN = {
-    "classification": ("roc_auc", "pr_auc", "f1", "brier", "ece"),
-    "regression": ("mae", "median_ape", "rmse", "r2", "interval_coverage"),
-}
-
 
 def main() -> None:
     from stages.projects._base import load_project
-    from stages.runtime.metric_names import TITLES, metric_text
+    from stages.runtime.metric_names import TITLES, main_metrics, metric_text
 
     evaluated = [name for name in project_names() if (Paths(name).reports / "evaluation.json").exists()]
     if not evaluated:
@@ -29,7 +24,7 @@ def main() -> None:
         evaluation, manifest = read_json(paths.reports / "evaluation.json"), read_json(paths.model / "manifest.json")
         data = f"{manifest['rows']:,} rows of {'simulated' if manifest['data']['simulated'] else 'real'} data"
         print(f"{name}: {manifest['estimator']}, {data}, {evaluation['rows']:,} to test on")
-        for metric in SHOWN[project.task]:
+        for metric in main_metrics(project.task, project.primary_metric):
             found = evaluation["metrics"][metric]
             value, low, high = (metric_text(metric, found[key], project.unit) for key in ("value", "low", "high"))
             print(f"    {TITLES[metric]:34}{value:>18}   {low} to {high}")

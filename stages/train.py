@@ -6,11 +6,10 @@ python -m stages.train bankchurn
 
 from __future__ import annotations
 
-import shutil
 from functools import partial
 
 from stages.core.cli import run
-from stages.core.files import Paths, read_json, read_parquet, sha256, write, write_json
+from stages.core.files import Paths, new_folder, read_json, read_parquet, sha256, write, write_json
 
 REFERENCE_ROWS = 2_000
 
@@ -42,13 +41,13 @@ def main(name: str) -> None:
     }
 
     folds = make_folds(project, frame, train.folds, seed)
-    shutil.rmtree(paths.reports / "live", ignore_errors=True)
-    with Live(str(paths.reports / "live"), dvcyaml=None, save_dvc_exp=False, report=None) as live:
-        results = compare_candidates(project, train, features, target, folds, seed, live)
-    board = leaderboard(results, project.primary_metric)
-    chosen = board[0]["candidate"] if train.model == "best" else train.model
-    unseen = out_of_fold([result for result in results if result.name == chosen], folds, len(frame))
-    model, scores, decision = fit_model(project, chosen, train, features, target, unseen, seed)
+    with new_folder(paths.reports / "live") as folder:
+        with Live(str(folder), dvcyaml=None, save_dvc_exp=False, report=None) as live:
+            results = compare_candidates(project, train, features, target, folds, seed, live)
+        board = leaderboard(results, project.primary_metric)
+        chosen = board[0]["candidate"] if train.model == "best" else train.model
+        unseen = out_of_fold([result for result in results if result.name == chosen], folds, len(frame))
+        model, scores, decision = fit_model(project, chosen, train, features, target, unseen, seed)
     manifest = build_manifest(project, train, seed, chosen, board, len(frame), data) | decision
 
     reference = frame.sample(min(REFERENCE_ROWS, len(frame)), random_state=seed).sort_index()

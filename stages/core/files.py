@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,6 +55,17 @@ def write(path: Path, save: Callable[[Path], Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path`, which takes its place where the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as name:
+        yield Path(name)
+        Path(name).chmod(0o755)
+        shutil.rmtree(path, ignore_errors=True)
+        Path(name).rename(path)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Sorted keys and a fixed layout, so that equal values are equal bytes. ValueError for NaN, which JSON lacks."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
@@ -89,8 +103,19 @@ def read_pickle(path: Path) -> Any:
     return read(path, joblib.load)
 
 
+class _Object(dict[str, Any]):
+    """A JSON object of a file. A key that it lacks is the fault of the file, which an older version may have written."""
+
+    def __init__(self, path: Path, members: dict[str, Any]) -> None:
+        super().__init__(members)
+        self._path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise UserError(f"{self._path} lacks {key!r}: delete it and run `dvc checkout` or `dvc repro`")
+
+
 def _json_object(path: Path) -> dict[str, Any]:
-    value = json.loads(path.read_text(encoding="utf-8"))
+    value = json.loads(path.read_text(encoding="utf-8"), object_hook=partial(_Object, path))
     if not isinstance(value, dict):
         raise TypeError(f"it must hold an object, not {type(value).__name__}")
     return value

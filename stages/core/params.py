@@ -12,6 +12,7 @@ from ruamel.yaml.error import YAMLError
 from stages.core.cli import UserError
 
 PARAMS = Path("params.yaml")
+STAGES = ("ingest", "prepare", "train", "evaluate", "explain")  # DVC runs none of these without its block, even an empty one
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -31,10 +32,16 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def load_block(project: str, name: str, model: type[Model], path: Path = PARAMS) -> Model:
-    """One block of a project, with the model's defaults where it is left out; UserError names the key that is wrong."""
+    """One block of a project, with the model's defaults where it is left out; UserError names the key that is wrong, or a
+    block that a later stage needs.
+    """
     blocks = read_params(path).get(project)
     if not isinstance(blocks, dict):
         raise UserError(f"{path} has no block {project!r}; copy the block of another project and adapt it")
+    if missing := [f"{project}.{stage}" for stage in STAGES if stage not in blocks]:
+        raise UserError(
+            f"{path} lacks {', '.join(missing)}: add each, as `{missing[0].split('.')[1]}: {{}}` for its defaults"
+        )
     return validated(blocks.get(name, {}), model, f"{project}.{name}", path)
 
 

@@ -16,8 +16,6 @@ from stages.runtime.scorer import Scorer
 def load_scorer(project: Project, folder: Path) -> Callable[[Columns], np.ndarray]:
     """The exported scorer in a folder; UserError for a model that an older pipeline could not export."""
     plan = read_json(folder / "plan.json")
-    if "plan" not in plan:
-        raise UserError(
-            f"{folder} holds a model without an exported form ({plan.get('reason')}); only its own code scores it"
-        )
+    if "reason" in plan:
+        raise UserError(f"{folder} holds a model without an exported form ({plan['reason']}); only its own code scores it")
     return Scorer(project, plan["plan"], (folder / "scorer.onnx").read_bytes()).score

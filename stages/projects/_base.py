@@ -111,6 +111,14 @@ class Project:
             raise ValueError(f"{self.name}: the record lacks the target {self.target!r}")
         if not issubclass(self.record, self.row):
             raise ValueError(f"{self.name}: the record must extend the row")
+        target = next(column for column in columns_of(self.record) if column.name == self.target)
+        if self.task == "classification" and target.choices != (0, 1):
+            raise ValueError(
+                f"{self.name}: the target {self.target!r} must be Literal[0, 1], as a classifier here tells two classes "
+                "apart: code the outcome that is asked for as 1"
+            )
+        if target.kind != "number" or not target.required:
+            raise ValueError(f"{self.name}: the target {self.target!r} must be a number that is never missing")
         bare = [name for name, info in self.row.model_fields.items() if info.is_required() and not info.examples]
         if bare:
             raise ValueError(f"{self.name}: {', '.join(bare)} need an example: forms and the server's self-test use it")

@@ -90,6 +90,15 @@ def run_experiment(name: str, target: str, settings: Mapping[str, Any]) -> None:
         raise UserError(f"`dvc exp run` failed: {output.strip()}")
 
 
+def show_experiments() -> list[dict[str, Any]]:
+    """What `dvc exp show --json` prints: the workspace, then the last commit with its experiments."""
+    done = subprocess.run(_command("exp", "show", "--json"), env=_environment(), capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"`dvc exp show` failed: {done.stderr.strip()}")
+    shown: list[dict[str, Any]] = json.loads(done.stdout)
+    return shown
+
+
 def _command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "dvc", *arguments]
 

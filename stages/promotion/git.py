@@ -32,8 +32,8 @@ def head() -> str:
 
 
 def check_clone(*, push: bool = False) -> None:
-    """UserError unless the current folder is the root of a repository with its whole history, and, to push, on a branch
-    with a remote `origin`: without these a command would fail halfway, or take a version for one that never was.
+    """UserError unless the current folder is the root of a repository with its whole history, and, to push, on a branch that
+    is not behind the remote `origin`: without these a command would fail halfway, or take a version for one that never was.
     """
     check_root()
     if git("rev-parse", "--is-shallow-repository") == "true":
@@ -49,6 +49,25 @@ def check_clone(*, push: bool = False) -> None:
         raise UserError("HEAD is detached, so there is no branch to push: switch to one with `git switch BRANCH`")
     if "origin" not in git("remote").splitlines():
         raise UserError("there is no remote `origin` to push to: add it with `git remote add origin URL`")
+    check_not_behind()
+
+
+def check_not_behind() -> None:
+    """UserError where `origin` cannot be reached, or has commits of the current branch, or tags, that this clone lacks."""
+    pairs = [line.split("\t") for line in git("ls-remote", "--refs", "origin").splitlines()]
+    remote = {ref: digest for digest, ref in pairs}
+    local = git("for-each-ref", "--format=%(refname)").splitlines()
+    branch = git("symbolic-ref", "HEAD")
+    if branch in remote and remote[branch] not in git("rev-list", "HEAD").splitlines():
+        name = branch.removeprefix("refs/heads/")
+        raise UserError(
+            f"`origin` has commits of {name} that this clone lacks: get them with `git pull --rebase origin {name}`"
+        )
+    if missing := [ref for ref in remote if ref.startswith("refs/tags/") and ref not in local]:
+        raise UserError(
+            f"`origin` has {len(missing)} tags that this clone lacks, {missing[0].removeprefix('refs/tags/')} for one: get "
+            "them with `git fetch --tags`"
+        )
 
 
 def check_root() -> None:

@@ -18,8 +18,8 @@ class Params(Block):
     ingest: Ingest
     prepare: Prepare
     train: Train
-    evaluate: Evaluate = Evaluate()
-    explain: Explain = Explain()
+    evaluate: Evaluate
+    explain: Explain
     promote: Promote = Promote()
     drift: Drift = Drift()
     tune: Tune = Tune()

@@ -27,8 +27,17 @@ TITLES = {
     "interval_coverage": "Interval coverage",
     "interval_width": "Mean interval width",
 }
+MAIN = {  # what metrics.json holds, so that `dvc exp show` and `dvc metrics diff` fit a screen
+    "classification": ("roc_auc", "pr_auc", "brier", "f1", "precision", "recall"),
+    "regression": ("mae", "rmse", "median_ape", "r2", "interval_coverage", "interval_width"),
+}
 SHARES = {"median_ape", "mape", "smape", "interval_coverage"}
 AMOUNTS = {"rmse", "mae", "interval_width"}
+
+
+def main_metrics(task: str, primary: str) -> list[str]:
+    """The few metrics by which models of a task are compared at a glance, the primary one first."""
+    return [primary, *(name for name in MAIN[task] if name != primary)][: len(MAIN[task])]
 
 
 def metric_text(name: str, value: float | None, unit: str = "") -> str:

@@ -4,6 +4,7 @@ the folder is another; and that what they push arrives in a bare Git remote and 
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from stages.runtime.identity import outputs
+from stages.runtime.identity import md5, outputs
 from tests import toys
 from tests.samples import raw_rows
 
@@ -26,7 +27,7 @@ ARGUMENTS = {  # of every script
     "check": [], "ingest": [NAME], "prepare": [NAME], "train": [NAME], "export": [NAME], "evaluate": [NAME],
     "explain": [NAME], "tune": [NAME, "--trials=1"], "drift": [NAME, BATCH, "--dry-run"],
     "retrain": [NAME, BATCH, "--dry-run"], "promote": [NAME, "--dry-run"], "deploy": [NAME],
-    "replay": ["--file=.git/logged.json"], "report": ["--base=HEAD~1"],
+    "replay": ["--file=.git/logged.json"], "report": ["--base=HEAD~1"], "experiments": [NAME],
     "score": [NAME, "../a batch.csv", "../scores.parquet"], "summary": [],
 }  # fmt: skip
 CHECKED = ("check", "tune", "drift", "retrain", "promote", "deploy")  # they look at params.yaml and dvc.yaml first
@@ -44,7 +45,9 @@ READERS = {  # the scripts that read a file
     "models/toy/plan.json": ("explain", "drift", "score"),
     "models/toy/reference.parquet": ("explain", "drift"),
 }
-CONTENTS = {"missing": None, "binary": b"\x89PNG\r\n\x1a\n\x00\xff\xfe\x80", "cut off": b'{"a": [1'}
+CONTENTS = {
+    "missing": None, "binary": b"\x89PNG\r\n\x1a\n\x00\xff\xfe\x80", "cut off": b'{"a": [1', "of another kind": b"{}\n"
+}  # fmt: skip
 
 
 def said(monkeypatch: pytest.MonkeyPatch, script: str) -> str:
@@ -91,7 +94,7 @@ def test_a_script_in_a_subfolder_says_where_to_run_it(
     assert "the root of the repository" in message
 
 
-@pytest.mark.parametrize("script", ["retrain", "promote", "deploy", "replay", "report"])
+@pytest.mark.parametrize("script", ["retrain", "promote", "deploy", "replay", "report", "experiments"])
 def test_a_script_that_needs_git_says_so_in_one_line(registered: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     shutil.rmtree(registered / ".git")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(registered.parent))
@@ -124,6 +127,22 @@ class Clone:
         lines = self.run("git", "-C", where, "for-each-ref", "--format=%(refname) %(objectname)").splitlines()
         found = dict(line.split() for line in lines)
         return {ref: digest for ref, digest in found.items() if ref == "refs/heads/main" or ref.startswith("refs/tags/")}
+
+    def outcome(self) -> dict[str, object]:
+        """What commands left: Git's tree but for what holds times, the names of the tags, what is not committed, the events
+        of the ledger, and the model that is installed.
+        """
+        tree = self.run("git", "ls-tree", "-r", "HEAD").splitlines()
+        ledger = (self.folder / "reports" / NAME / "ledger.jsonl").read_text().splitlines()
+        keys = ("event", "verdict", "accepted", "version", "hash")
+        return {
+            "tree": [line for line in tree if not line.endswith("ledger.jsonl")],
+            "refs": sorted(self.refs()),
+            "left": self.run("git", "status", "--porcelain"),
+            "ledger": [{key: json.loads(line).get(key) for key in keys} for line in ledger],
+            "model": md5(self.folder / "models" / NAME / "model.joblib"),
+            "scratch": [path.name for path in (self.folder / "models").glob(".*") if path.name != ".gitignore"],
+        }
 
 
 @pytest.fixture
@@ -187,8 +206,68 @@ def test_a_push_that_would_fail_is_refused_before_anything_changes(clone: Clone)
     clone.run("git", "checkout", "--quiet", "main")
     clone.run("git", "remote", "remove", "origin")
     assert "no remote `origin`" in clone.stage("deploy", "--push", code=1)
+    clone.run("git", "remote", "add", "origin", "../nowhere.git")
+    assert "nowhere.git" in clone.stage("deploy", "--push", code=1)
     assert clone.refs() == before
     assert not clone.run("git", "log", "--format=%H", "main..HEAD")
+
+
+def test_a_clone_that_is_behind_its_origin_is_told_what_to_fetch(clone: Clone, tmp_path: Path) -> None:
+    clone.stage("promote", "--push")
+    other = Clone(tmp_path / "another clone")
+    clone.run("git", "clone", "--quiet", "../origin.git", str(other.folder))
+    other.run("git", "commit", "--quiet", "--allow-empty", "--message", "Of somebody else")
+    other.run("git", "tag", "toy@v9.0.0", "--message", "Of somebody else")
+    other.run("git", "push", "--quiet", "origin", "main", "toy@v9.0.0")
+    before = clone.refs()
+    for advice in ("git pull --rebase origin main", "git fetch --tags"):
+        assert advice in clone.stage("deploy", "--push", code=1)
+        assert clone.refs() == before
+        clone.run(*advice.split(), *(["--quiet", "--no-tags"] if "pull" in advice else []))
+        before = clone.refs()
+    clone.stage("deploy", "--push")
+    assert clone.refs() == clone.refs("../origin.git")
+
+
+KILLED_AT = (  # in turn, after each of these functions
+    "promotion.record.propose", "promotion.ledger.append", "promotion.tags.register", "promotion.tags.assign",
+    "promotion.installation.fetch", "promotion.installation.swap_in", "promotion.ledger.append", "promotion.dvc.push_data",
+    "promotion.tags.push",
+)  # fmt: skip
+KILLED = """
+import importlib, os, runpy, signal, sys
+name = sys.argv.pop(1)
+module = importlib.import_module("stages." + name.rpartition(".")[0])
+function = getattr(module, name.rpartition(".")[2])
+def and_die(*arguments, **named):
+    function(*arguments, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(module, function.__name__, and_die)
+runpy.run_module("stages.retrain", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.long
+def test_a_retrain_that_is_killed_at_gate_tag_deploy_and_push_ends_as_an_undisturbed_one(
+    clone: Clone, tmp_path: Path
+) -> None:
+    clone.run("dvc", "push", "--quiet")
+    clone.stage("promote", "--push")
+    frame = raw_rows(NAME, 300, seed=5)
+    frame["late"] = (frame["weight"].fillna(8).rank(pct=True) < 0.4).astype(int)
+    frame.to_csv(tmp_path / "a batch.csv", index=False)
+    undisturbed = Clone(tmp_path / "undisturbed" / "my clone")
+    shutil.copytree(clone.folder, undisturbed.folder, symlinks=True)
+    shutil.copytree(tmp_path / "origin.git", tmp_path / "undisturbed" / "origin.git")
+    shutil.copytree(tmp_path / "dvc remote", tmp_path / "undisturbed" / "dvc remote")
+    shutil.copy(tmp_path / "a batch.csv", tmp_path / "undisturbed")
+    undisturbed.stage("retrain", BATCH, "--push")
+
+    for place in KILLED_AT:
+        clone.run("python", "-c", KILLED, place, NAME, BATCH, "--push", code=-9)
+    clone.stage("retrain", BATCH, "--push")
+    assert clone.outcome() == undisturbed.outcome()
+    assert clone.refs() == clone.refs("../origin.git")
 
 
 def test_a_dry_run_of_promote_needs_no_commit(clone: Clone) -> None:

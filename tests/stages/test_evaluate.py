@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import joblib
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 from stages.modeling.metrics import fold_scores
 from stages.modeling.pipeline import predict_scores
 from stages.projects._base import Project
-from stages.runtime.metric_names import HIGHER_IS_BETTER
+from stages.runtime.metric_names import HIGHER_IS_BETTER, main_metrics
 
 
 def report(folder: Path, project: Project, name: str) -> dict[str, object]:
@@ -26,7 +27,12 @@ def test_the_metrics_are_those_of_the_saved_model_on_the_test_rows(project: Proj
     found = metrics[project.name]
     assert isinstance(found, dict)
     expected = fold_scores(test[project.target].to_numpy(), predict_scores(model, test, project), project.task)
-    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    shared = found.keys() & expected.keys()
+    assert len(shared) >= 3
+    assert {name: found[name] for name in shared} == pytest.approx({name: expected[name] for name in shared})
+    everything: Any = report(finished, project, "evaluation")["metrics"]
+    assert found == {name: everything[name]["value"] for name in main_metrics(project.task, project.primary_metric)}
+    assert {name: everything[name]["value"] for name in expected} == pytest.approx(expected)
 
 
 def test_p_tells_whether_the_model_beats_the_baseline_and_the_curve_ends_on_all_rows(

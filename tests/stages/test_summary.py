@@ -16,4 +16,4 @@ def test_the_summary_shows_each_finished_project_with_its_intervals(
     printed = capsys.readouterr().out
     assert f"{project.name}: {MODELS[project.name]['model']}, " in printed
     assert "rows of simulated data" in printed
-    assert len(printed.splitlines()) == 3 * (1 + 5) + 2
+    assert len(printed.splitlines()) == 3 * (1 + 6) + 2

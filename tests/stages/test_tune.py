@@ -241,7 +241,9 @@ def test_better_trials_become_experiments_and_the_workspace_stays_as_it_was(clon
     (clone / "notes.txt").write_text("untracked\n")
     before = run(clone, "git", "status", "--porcelain").splitlines()
     command = ("python", "-m", "stages.tune", "toy", "--trials", "2")
-    assert "no DVC experiments" not in run(clone, *command)
+    printed = run(clone, *command)
+    assert "no DVC experiments" not in printed
+    assert "experiment 1 of 1: tune-toy-" in printed
     assert set(run(clone, "git", "status", "--porcelain").splitlines()) == {*before, " M params.yaml"}
     ((_, (values, score, _)),) = tried(clone, "toy")
     (name,) = run(clone, "dvc", "exp", "list", "--name-only").split()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stages.core.cli import UserError
-from stages.core.files import read_json, read_parquet, read_pickle, sha256, write, write_json
+from stages.core.files import new_folder, read_json, read_parquet, read_pickle, sha256, write, write_json
 
 
 def test_a_file_is_written_into_folders_that_are_made_for_it_and_can_be_read_by_all(tmp_path: Path) -> None:
@@ -33,6 +33,26 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         write(path, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "live"
+    for content in ("old", "new"):
+        with new_folder(path) as folder:
+            (folder / f"{content}.txt").write_text(content)
+    assert [file.name for file in path.iterdir()] == ["new.txt"]
+    with pytest.raises(IsADirectoryError), new_folder(path) as folder:
+        folder.write_text("half")
+    assert [file.name for file in path.iterdir()] == ["new.txt"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_key_that_an_object_lacks_is_named_with_its_file(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"x": {"y": 1}})
+    found = read_json(tmp_path / "a.json")
+    assert found["x"].get("z") is None
+    with pytest.raises(UserError, match=r"a\.json lacks 'z'"):
+        found["x"]["z"]
 
 
 def test_equal_values_are_equal_bytes_of_json(tmp_path: Path) -> None:

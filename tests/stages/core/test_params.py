@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from stages.core.cli import UserError
 from stages.core.params import load_block, load_seed, validated
 from stages.evaluation.settings import Evaluate
+from stages.intake.settings import Ingest
 from stages.modeling.settings import Train
 from stages.review.params import Params
 from tests.samples import QUICK, settings
@@ -72,11 +73,14 @@ def test_a_project_without_a_block_is_told_to_copy_one(tmp_path: Path) -> None:
         load_block("toy", "train", Train, write(tmp_path, {"base": {"seed": 0}}))
 
 
-def test_blocks_of_evaluate_and_explain_may_be_left_out(tmp_path: Path) -> None:
-    document = {"base": {"seed": 3}, "toy": {stage: QUICK[stage] for stage in ("ingest", "prepare", "train")}}
-    path = write(tmp_path, document)
+def test_a_block_may_be_empty_but_one_that_a_stage_needs_may_not_be_missing(tmp_path: Path) -> None:
+    block = {**QUICK, "evaluate": {}, "explain": {}}
+    path = write(tmp_path, {"base": {"seed": 3}, "toy": block})
     assert load_seed(path) == 3
     assert load_block("toy", "evaluate", Evaluate, path).resamples >= 100
+    del block["evaluate"]
+    with pytest.raises(UserError, match=r"lacks toy\.evaluate: add each, as `evaluate: \{\}`"):
+        load_block("toy", "ingest", Ingest, write(tmp_path, {"base": {"seed": 3}, "toy": block}))
 
 
 def test_settings_of_estimators_are_gathered_from_their_blocks() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 import stages
 from stages.projects._base import Column, columns_of, load_project, placeholder_prices
@@ -52,6 +52,22 @@ def test_a_project_whose_target_is_an_input_or_unknown_is_refused() -> None:
         replace(PARCELS, target="Churned")
     with pytest.raises(ValueError, match="toy: the record must extend the row"):
         replace(PARCELS, row=Wide)
+
+
+@pytest.mark.parametrize("classes", [Literal[0, 1, 2], Literal["no", "yes"], int, Literal[0, 1] | None])
+def test_a_classifier_tells_two_classes_apart_that_are_coded_0_and_1(classes: Any) -> None:
+    record = create_model("Record", __base__=PARCELS.row, late=(classes, ...))
+    with pytest.raises(ValueError, match=r"toy: the target 'late' must be (Literal\[0, 1\]|a number that is never missing)"):
+        replace(PARCELS, record=record)
+
+
+@pytest.mark.parametrize("values", [str, date, float | None])
+def test_a_regressor_estimates_a_number(values: Any) -> None:
+    project = toy("toy_price")
+    fields: dict[str, Any] = {project.target: (values, ...)}
+    record = create_model("Record", __base__=project.row, **fields)
+    with pytest.raises(ValueError, match=f"the target '{project.target}' must be a number that is never missing"):
+        replace(project, record=record, market={})
 
 
 def test_an_unknown_project_is_told_the_known_ones() -> None:
