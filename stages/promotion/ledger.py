@@ -14,12 +14,13 @@ from typing import Any
 from stages.core.cli import UserError
 from stages.core.files import write
 from stages.promotion.git import git
+from stages.promotion.webhook import notify
 from stages.runtime.ledger import KEYS, ledger_path, read_ledger
 
 
 def append(project: str, entry: dict[str, Any]) -> None:
-    """Add a line with the present time. ValueError for an unknown event, a key it lacks, a reason of more than one
-    paragraph, or a value that is no JSON.
+    """Add a line with the present time, and tell the webhook of it. ValueError for an unknown event, a key it lacks, a
+    reason of more than one paragraph, or a value that is no JSON.
     """
     event = entry.get("event")
     if event not in KEYS:
@@ -35,6 +36,7 @@ def append(project: str, entry: dict[str, Any]) -> None:
         before = path.read_text(encoding="utf-8") if path.exists() else ""
         text = before + ("\n" if before and not before.endswith("\n") else "") + line
         write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    notify(project, dated)
 
 
 def read(project: str) -> list[dict[str, Any]]:

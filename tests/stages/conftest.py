@@ -14,7 +14,7 @@ from tests.shared import shared, shared_base
 from tests.stages import answers as prepared
 from tests.stages import registered
 
-ELSEWHERE = ("GITHUB_ACTOR", "VERITABLE_SERVER", "VERITABLE_ADMIN_TOKEN", "VERITABLE_API_KEY")
+ELSEWHERE = ("GITHUB_ACTOR", "VERITABLE_SERVER", "VERITABLE_ADMIN_TOKEN", "VERITABLE_API_KEY", "VERITABLE_WEBHOOK")
 COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")  # the code of a copy is not what is measured
 
 
