@@ -10,7 +10,6 @@ from typing import Any
 from stages.core.files import Paths
 from stages.core.params import PARAMS
 from stages.review.snapshots import flatten
-from stages.runtime.metric_names import metric_text
 
 WIDTH = 120  # columns of the terminal
 LEAST = 24  # columns that what was changed has at least
@@ -57,7 +56,7 @@ def experiments_table(experiments: list[Experiment], project: str) -> list[str]:
         if changed and not own:
             left_out += 1
             continue
-        figures = [metric_text(metric, experiment.metrics.get(metric)).strip() for metric in base.metrics]
+        figures = [figure(experiment.metrics.get(metric)) for metric in base.metrics]
         shown = ", ".join(f"{key.removeprefix(f'{project}.').removeprefix('train.')}={own[key]}" for key in own)
         rows.append([experiment.name, experiment.state, *figures, shown])
     lines = laid_out([["Experiment", "State", *base.metrics, "Changed"], *rows])
@@ -66,6 +65,13 @@ def experiments_table(experiments: list[Experiment], project: str) -> list[str]:
     if any(state == "failed" for _, state, *_ in rows):
         lines.append("`dvc queue logs NAME` says why a run failed.")
     return lines
+
+
+def figure(value: float | None) -> str:
+    """A metric with the digits by which experiments are told apart."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
 def laid_out(rows: list[list[str]]) -> list[str]:

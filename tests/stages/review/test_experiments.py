@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.review.experiments import WIDTH, experiments_table, read_experiments
+from stages.review.experiments import WIDTH, experiments_table, figure, read_experiments
 
 SCORES = {"brier": 0.1, "f1": 0.5, "roc_auc": 0.8}
 
@@ -32,8 +32,8 @@ def test_each_experiment_shows_what_it_changed_and_what_came_out() -> None:
     run = revision("forest", {"model": "forest", "trees": 7}, roc_auc=0.9)
     header, base, forest = table((run, None))
     assert header.split() == ["Experiment", "State", *SCORES, "Changed"]
-    assert base.split() == ["main", "0.100", "0.500", "0.800"]
-    assert forest.split(maxsplit=4) == ["forest", "0.100", "0.500", "0.900", 'folds=removed, model="forest", trees=7']
+    assert base.split() == ["main", "0.1000", "0.5000", "0.8000"]
+    assert forest.split(maxsplit=4) == ["forest", "0.1000", "0.5000", "0.9000", 'folds=removed, model="forest", trees=7']
 
 
 def test_a_run_that_failed_or_has_not_ended_is_marked_and_has_no_figures() -> None:
@@ -49,6 +49,16 @@ def test_what_only_changed_another_project_is_counted() -> None:
     *rows, note = table((revision("other", {"model": "ridge", "folds": 5}, weight=2), "success"))
     assert len(rows) == 2
     assert note == "Left out: 1 that changed other projects only."
+
+
+def test_large_figures_have_one_decimal() -> None:
+    assert [figure(value) for value in (None, 0.88344, 9.87654, 2164.81, -12.0)] == [
+        "-",
+        "0.8834",
+        "9.8765",
+        "2,164.8",
+        "-12.0",
+    ]
 
 
 def test_many_changes_are_wrapped() -> None:
