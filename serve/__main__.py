@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 from uvicorn.main import main as uvicorn
 
+from serve.log.migrations import SchemaError
 from serve.log.spill import Spill
+from serve.log.store import check_schema
 from serve.settings import WrongSettingsError, read_settings
 
 STOP_SECONDS = 20  # that a shutdown waits for the requests at work
@@ -34,6 +37,10 @@ def check() -> None:
                 f"({error.strerror}); name one that the server may write to."
             )
         spill.close()
+        try:
+            asyncio.run(check_schema(settings.database_url))
+        except (SchemaError, ValueError) as error:
+            sys.exit(f"The server does not start.\nSERVE_DATABASE_URL: {error}.")
 
 
 if __name__ == "__main__":

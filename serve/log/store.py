@@ -29,7 +29,8 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from serve.log.tables import Entry, metadata, microseconds, predictions
+from serve.log.migrations import SchemaError, migrate, refuse_newer
+from serve.log.tables import Entry, microseconds, predictions
 
 Thread = Callable[..., Awaitable[Any]]  # runs a function in the log's writer thread
 
@@ -55,7 +56,7 @@ class Store(Protocol):
     engine: AsyncEngine
 
     async def open(self) -> None:
-        """Connect, or connect again, and create what is missing; DownError if that fails."""
+        """Connect, or connect again, and bring the tables to the last version; DownError if that fails."""
 
     async def insert(self, entries: Sequence[Entry]) -> None:
         """Commit entries, ignoring those it already has; DownError or RefusedError."""
@@ -75,6 +76,18 @@ def connect(url: str, timeout: float, in_thread: Thread) -> Store:
     if backend in ("postgresql", "postgres"):
         return PostgresStore(address.set(drivername="postgresql+asyncpg"), timeout)
     raise ValueError(f"the prediction log takes sqlite+aiosqlite:///file or postgresql+asyncpg://..., not {backend}")
+
+
+async def check_schema(url: str, timeout: float = 2.0) -> None:
+    """SchemaError for tables that a newer server made. A database that cannot be asked now may become usable: no error."""
+    engine = connect(url, timeout, asyncio.to_thread).engine
+    try:
+        async with asyncio.timeout(timeout), engine.connect() as connection:
+            await connection.run_sync(refuse_newer)
+    except ERRORS:
+        pass
+    finally:
+        await engine.dispose()
 
 
 def reason(error: BaseException) -> str:
@@ -108,9 +121,9 @@ class SqliteStore:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             async with self.engine.begin() as connection:
-                await connection.run_sync(metadata.create_all)
+                await connection.run_sync(migrate)
             await self._in_thread(self._open)
-        except ERRORS as error:
+        except (*ERRORS, SchemaError) as error:
             await self.close()
             raise DownError(reason(error)) from error
 
@@ -188,7 +201,7 @@ class PostgresStore:
         try:
             async with asyncio.timeout(2 * self._timeout):
                 async with self.engine.begin() as connection:
-                    await connection.run_sync(metadata.create_all)
+                    await connection.run_sync(migrate)
                 self._connection = await self.engine.connect()
                 self._driver = (await self._connection.get_raw_connection()).driver_connection
                 # A server may be set to acknowledge commits that it could still lose; this log may not.
@@ -198,7 +211,7 @@ class PostgresStore:
                 )
                 if await self._driver.fetchval("SHOW transaction_read_only") == "on":
                     raise OSError("the server takes no writes: it is a standby or set to read-only")
-        except ERRORS as error:
+        except (*ERRORS, SchemaError) as error:
             await self.close()
             raise DownError(reason(error)) from error
 
