@@ -19,6 +19,7 @@ from serve.api.middleware import RequestMiddleware, answer_head
 from serve.api.problems import HANDLERS
 from serve.api.protection import RateLimiter
 from serve.api.routes import status_routes, v1_router
+from serve.api.sessions import Sessions
 from serve.api.telemetry import set_up_logging
 from serve.pages import make_site, page_routes
 from serve.pages.site import not_found, templates
@@ -64,5 +65,6 @@ def create_app(settings: Settings | None = None) -> Litestar:
     app.state.site = site
     app.state.settings = settings
     app.state.guesses = RateLimiter(settings.max_guesses, of="wrong keys or tokens")
+    app.state.sessions = Sessions()
     app.state.connections = {}  # open ones by client, see serve/api/protocol.py
     return app

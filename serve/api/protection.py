@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
@@ -23,7 +23,7 @@ logger = logging.getLogger("serve")
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 TRACKED = 10_000  # callers whose budget is remembered
-COOKIE = "veritable_key"
+COOKIE = "veritable_session"
 SIGNED_IN_FOR = 12 * 3600  # seconds
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -88,17 +88,17 @@ def digest(secret: str) -> str:
 
 
 def key_of(connection: Connection, settings: Settings) -> str | None:
-    """The hash of the key that a request comes with, in its header or in the sign-in cookie; None without a valid one. The
-    cookie counts for a request that changes something only where a page of this server sent it. It holds the key itself:
-    whatever the server could sign or check with the hashes it has, a reader of its settings could forge. Looking a hash up
+    """The hash of the key that a request comes with, in its header or by the session of its cookie; None without a valid
+    one. The cookie counts for a request that changes something only where a page of this server sent it. Looking a hash up
     takes a time that tells nothing of the key.
     """
     key = connection.headers.get("x-api-key")
-    if key is None:
-        if connection.scope.get("method") not in SAFE and not same_origin(connection):
-            return None
-        key = unquote(connection.cookies.get(COOKIE, ""))
-    found = digest(key)
+    if key is not None:
+        found = digest(key)
+    elif connection.scope.get("method") in SAFE or same_origin(connection):
+        found = connection.app.state.sessions.key(connection.cookies.get(COOKIE, ""))
+    else:
+        return None
     return found if found in settings.key_names else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
 from litestar import Response, get, post
 from litestar.datastructures import Cookie
@@ -52,16 +52,19 @@ def handlers(site: Site) -> list[BaseRouteHandler]:
         given = read_form(await read_bytes(request, settings.max_form))
         guesser = Guesser(request)
         key, next_page = given.get("key", "").strip(), local(given.get("next", "/"))
-        name = settings.key_names.get(digest(key))
+        found = digest(key)
+        name = settings.key_names.get(found)
         if name is None:
             guesser.failed("wrong key at the sign-in")
             return form(next_page, refused=True)
         logger.info("signed in with key %s from %s", name, guesser.address)
-        return Redirect(next_page, status_code=303, cookies=[cookie(request, quote(key, safe=""), SIGNED_IN_FOR)])
+        session = request.app.state.sessions.open(found)
+        return Redirect(next_page, status_code=303, cookies=[cookie(request, session, SIGNED_IN_FOR)])
 
     @post("/sign-out", opt=OPEN)
     async def sign_out(request: Call) -> Response[Any]:
         refuse_strangers(request)
+        request.app.state.sessions.close(request.cookies.get(COOKIE, ""))
         return Redirect("/sign-in", status_code=303, cookies=[cookie(request, "", 0)])
 
     return [ask, sign_in, sign_out]

@@ -391,6 +391,11 @@ def cookie_of(response: Any) -> str:
     return next(text for text in response.headers.get_list("set-cookie") if text.startswith(f"{COOKIE}="))
 
 
+def session_of(response: Any) -> str:
+    """The id that the sign-in cookie holds."""
+    return cookie_of(response).partition(";")[0].removeprefix(f"{COOKIE}=")
+
+
 def sign_in(client: Client, key: str = KEY, **headers: str) -> Any:
     form = {"key": key, "next": "/toy/predict"}
     return client.post("/sign-in", data=form, headers=OWN | headers, follow_redirects=False)
@@ -494,14 +499,33 @@ def try_cookie(client: Client, value: str) -> int:
     return client.get("/v1/toy", headers={b"Cookie": f"{COOKIE}={value}".encode()}).status_code
 
 
-@pytest.mark.slow
-def test_a_cookie_is_good_in_every_process_until_its_key_is_removed(serve: Serve) -> None:
-    assert try_cookie(serve(api_keys=[digest(KEY)]), KEY) == 200
-    assert try_cookie(serve(api_keys=[digest(OTHER), digest(KEY).upper()]), KEY) == 200
-    assert try_cookie(serve(api_keys=[digest(OTHER)]), KEY) == 401
+def test_the_cookie_holds_no_key_and_a_new_id_for_every_sign_in(serve: Serve) -> None:
     client = serve(api_keys=[digest(KEY)])
-    for bad in (digest(KEY), KEY[:-1], "9" * 5000, "%", "%ff", "é.é", ""):
+    values = [session_of(sign_in(client)) for _ in range(2)]
+    assert len(set(values)) == 2
+    for value in values:
+        assert KEY not in value
+        assert digest(KEY) not in value
+        assert len(value) >= 32
+        assert try_cookie(client, value) == 200
+    for bad in (KEY, digest(KEY), digest(values[0]), values[0][:-1], "9" * 5000, "%ff", "é.é", ""):
         assert try_cookie(client, bad) == 401, bad
+
+
+def test_a_session_ends_with_the_sign_out_and_no_other_does(serve: Serve) -> None:
+    client = serve(api_keys=[digest(KEY)])
+    first, second = (session_of(sign_in(client)) for _ in range(2))
+    client.post("/sign-out", headers=OWN, follow_redirects=False)
+    assert (try_cookie(client, first), try_cookie(client, second)) == (200, 401)
+
+
+def test_a_session_ends_with_its_key_and_with_the_process(serve: Serve) -> None:
+    client = serve(api_keys=[digest(KEY), digest(OTHER)])
+    value = session_of(sign_in(client))
+    assert try_cookie(serve(api_keys=[digest(KEY)]), value) == 401
+    assert try_cookie(client, value) == 200
+    del client.app.state.settings.key_names[digest(KEY)]
+    assert try_cookie(client, value) == 401
 
 
 def test_a_budget_is_kept_by_the_key_that_signed_in(serve: Serve) -> None:
