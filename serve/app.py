@@ -40,7 +40,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
         set_up_logging()
         await service.start()
         try:
-            yield
+            async with site.bundle.made_early():
+                yield
         finally:
             await service.stop()
 

@@ -46,4 +46,4 @@ def page_routes(site: Site) -> list[Any]:
         include_in_schema=False,
         opt=OPT,
     )
-    return [shared, *routers, *asset_routes()]
+    return [shared, *routers, *asset_routes(site.bundle)]

@@ -1,4 +1,4 @@
-"""Style sheet, scripts and icon, kept in memory, and the JavaScript of Vega-Lite, made on the first request."""
+"""Style sheet, scripts and icon, kept in memory, and the JavaScript of Vega-Lite, made soon after the start."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import gzip
 import hashlib
 import logging
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,12 +19,17 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 
 from serve.api.problems import ProblemError
-from serve.pages.site import CACHEABLE
+from serve.api.protection import security_headers
 
+CACHEABLE = security_headers(
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
+    b"form-action 'self'; frame-ancestors 'none'"
+)
 STATIC = Path(__file__).with_name("static")
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 BUNDLE = "vega.js"
-# In a process of its own with a low priority: it takes 2 s and 150 MB, which the server would never give back.
+DELAY = 2.0  # seconds after the start, which are for those who waited for it
+# In a process of its own with a low priority: it takes 4 s and 150 MB, which the server would never give back.
 EMIT = """
 import gzip, os, sys
 getattr(os, "nice", int)(10)
@@ -60,16 +67,41 @@ class Bundle:
     def __init__(self) -> None:
         self._making: asyncio.Task[Asset] | None = None
 
+    @asynccontextmanager
+    async def made_early(self) -> AsyncIterator[None]:
+        """While the server runs: makes the bundle before anybody asks for it, and ends what is unfinished at the stop."""
+        early = asyncio.create_task(self._make_early())
+        try:
+            yield
+        finally:
+            tasks = [task for task in (early, self._making) if task]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
     async def get(self) -> Asset:
-        """The bundle; ProblemError 503 where it cannot be made, and the next request tries again."""
+        """The bundle, once it is made; ProblemError 503 where it cannot be, and the next request tries again."""
         if self._making is None or (self._making.done() and self._making.exception()):
             self._making = asyncio.create_task(self._make())
         return await asyncio.shield(self._making)
 
+    async def _make_early(self) -> None:
+        await asyncio.sleep(DELAY)
+        with suppress(ProblemError):  # is logged
+            await self.get()
+
     async def _make(self) -> Asset:
         pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", EMIT, stdout=pipe, stderr=pipe)
-        zipped, complaint = await process.communicate()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", EMIT, stdout=pipe, stderr=pipe,
+            start_new_session=True,  # Ctrl-C in a terminal is for the server alone
+        )  # fmt: skip
+        try:
+            zipped, complaint = await process.communicate()
+        finally:
+            with suppress(ProcessLookupError):  # it has ended
+                process.kill()
+            await process.wait()
         if process.returncode:
             logger.error("no charts: vl_convert failed: %s", complaint.decode(errors="replace")[-500:])
             raise ProblemError(503, "The JavaScript of the charts cannot be built; the server's log has the reason.")
@@ -85,9 +117,9 @@ def read_assets(folder: Path = STATIC) -> dict[str, Asset]:
     }
 
 
-def asset_routes() -> list[BaseRouteHandler]:
+def asset_routes(bundle: Bundle) -> list[BaseRouteHandler]:
     """`/static/...`: open, as it reveals nothing."""
-    assets, bundle = read_assets(), Bundle()
+    assets = read_assets()
 
     @get("/static/{name:str}", include_in_schema=False, opt={"headers": CACHEABLE})
     async def static(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:

@@ -21,18 +21,15 @@ from litestar.response import Redirect, Template
 from serve.api.middleware import HEADERS as API_HEADERS
 from serve.api.middleware import identify
 from serve.api.problems import STATUS, ProblemError, http_response, plain_response, problem_response, unexpected_response
-from serve.api.protection import NO_STORE, security_headers
+from serve.api.protection import NO_STORE
 from serve.api.telemetry import request_id
 from serve.models.loader import Model
 from serve.models.reports import ReportError, read_report
+from serve.pages.assets import CACHEABLE, Bundle
 from serve.pages.format import FILTERS
 from serve.service import Service
 from stages.projects._base import Project
 
-CACHEABLE = security_headers(
-    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
-    b"form-action 'self'; frame-ancestors 'none'"
-)
 HEADERS = [*CACHEABLE, NO_STORE]
 OPT = {"page": True, "headers": HEADERS}  # of every handler of a page: it asks for a key and carries these headers
 TEMPLATES = Path(__file__).with_name("templates")
@@ -77,6 +74,7 @@ class Site:
         self.service = service
         self.projects = projects
         self.areas = areas
+        self.bundle = Bundle()
         self._made: dict[tuple[str, str], tuple[Model, Any]] = {}
 
     def page(
