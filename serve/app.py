@@ -14,6 +14,7 @@ from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.template import TemplateConfig
 
+from serve.api.compression import compressing
 from serve.api.documentation import documentation_routes
 from serve.api.middleware import RequestMiddleware, answer_head
 from serve.api.problems import HANDLERS
@@ -61,7 +62,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
         openapi_config=OpenAPIConfig(title="Veritable", version="1.0.0", path="/schema", render_plugins=[]),
         logging_config=None,
     )
-    app.asgi_handler = answer_head(app)
+    app.asgi_handler = compressing(app.asgi_handler)
+    app.asgi_handler = answer_head(app)  # outermost, so that the headers are those of the compressed body
     app.state.service = service
     app.state.site = site
     app.state.settings = settings

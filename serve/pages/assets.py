@@ -18,6 +18,7 @@ from litestar import Request, Response, get
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 
+from serve.api.compression import accept_encoding, accepts_gzip
 from serve.api.problems import ProblemError
 from serve.api.protection import security_headers
 
@@ -56,7 +57,7 @@ class Asset:
         headers = {"ETag": self.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
         if self.tag in request.headers.get("if-none-match", ""):
             return Response(b"", status_code=304, headers=headers)
-        if "gzip" not in request.headers.get("accept-encoding", ""):
+        if not accepts_gzip(accept_encoding(request.scope)):
             return Response(gzip.decompress(self.zipped), media_type=self.media_type, headers=headers)
         return Response(self.zipped, media_type=self.media_type, headers={**headers, "Content-Encoding": "gzip"})
 
