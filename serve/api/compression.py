@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import Awaitable
 from functools import lru_cache
 from typing import Any
 
@@ -25,33 +26,46 @@ def compressing(handle: ASGIApp) -> ASGIApp:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             return await handle(scope, receive, send)
-        held: Any = None  # the head of a response until its body comes
+        head: Any = None  # of a response that may be compressed, until its body comes
 
-        async def compress(message: Message) -> None:
-            nonlocal held
+        def compress(message: Message) -> Awaitable[None]:
+            nonlocal head
             if message["type"] == "http.response.start" and is_worth_it(message["headers"]):
-                held = message
-                return
-            if held is not None and message["type"] == "http.response.body":
-                head, held = held, None
-                if not message.get("more_body"):
-                    head["headers"] = [*head["headers"], (b"vary", b"Accept-Encoding")]
-                    if accepts_gzip(accept_encoding(scope)):
-                        message["body"] = await gzip(message["body"])
-                        head["headers"] = compressed_headers(head["headers"], len(message["body"]))
-                await send(head)
-            await send(message)
+                head = message
+                return nothing()
+            if head is not None:
+                held, head = head, None
+                return send_both(held, message, scope, send)
+            return send(message)
 
         return await handle(scope, receive, compress)
 
     return answer
 
 
+async def nothing() -> None:
+    """Sends nothing yet."""
+
+
+async def send_both(head: Any, message: Any, scope: Scope, send: Send) -> None:
+    """Send the head and the body of a response, compressed if this is all of the body and the client takes it."""
+    if not message.get("more_body"):
+        head["headers"] = [*head["headers"], (b"vary", b"Accept-Encoding")]
+        if accepts_gzip(accept_encoding(scope)):
+            message["body"] = await gzip(message["body"])
+            head["headers"] = compressed_headers(head["headers"], len(message["body"]))
+    await send(head)
+    await send(message)
+
+
 def is_worth_it(headers: Any) -> bool:
     """Whether a response with these headers gets smaller: one of some size, of a type that does, not compressed before."""
+    for name, value in headers:
+        if name == b"content-length" and int(value) < MIN_SIZE:
+            return False
     found = dict(headers)
     return (
-        int(found.get(b"content-length", 0)) >= MIN_SIZE
+        b"content-length" in found
         and found.get(b"content-type", b"").decode("latin-1").startswith(TYPES)
         and found.get(b"vary") != b"Accept-Encoding"  # what was compressed when it was read
     )
