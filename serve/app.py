@@ -41,7 +41,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         set_up_logging()
         await service.start()
         try:
-            async with site.bundle.made_early():
+            async with site.assets.bundle.made_early():
                 yield
         finally:
             await service.stop()
@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             *documentation_routes(projects, settings.max_batch),
             *page_routes(site),
         ],
-        template_config=TemplateConfig(instance=templates()),
+        template_config=TemplateConfig(instance=templates(site.assets.address)),
         lifespan=[lifespan],
         middleware=[RequestMiddleware(service)],
         exception_handlers={**HANDLERS, NotFoundException: not_found, MethodNotAllowedException: not_found},

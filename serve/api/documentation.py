@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.resources
 import re
-from pathlib import Path
+from functools import cache
 from typing import Any
 
-from litestar import MediaType, Request, get
-from litestar.static_files import create_static_files_router
+from litestar import MediaType, Request, Response, get
+from litestar.params import FromPath
 
 from serve.api.middleware import CACHEABLE
+from serve.api.static_files import StaticFiles
 from stages.projects._base import FIRST_DAY, LAST_DAY, Project, columns_of
 from stages.runtime.values import MISSING_WORDS
 
@@ -19,12 +21,12 @@ PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <title>Veritable: the API</title>
-<link rel="stylesheet" href="/docs/files/swagger-ui.css">
+<link rel="stylesheet" href="/docs/{version}/swagger-ui.css">
 </head>
 <body>
 <main id="swagger-ui"></main>
-<script src="/docs/files/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script>
+<script src="/docs/{version}/swagger-ui-bundle.js"></script>
+<script src="/docs/{version}/start.js"></script>
 </body>
 </html>
 """
@@ -95,24 +97,26 @@ def add_bodies(document: dict[str, Any], projects: list[Project], max_batch: int
 
 def documentation_routes(projects: list[Project], max_batch: int) -> list[Any]:
     """`/openapi.json` and `/docs`."""
-    cache: list[dict[str, Any]] = []
+    made: list[dict[str, Any]] = []
+
+    @cache
+    def swagger() -> StaticFiles:
+        folder = importlib.resources.files("swagger_ui") / "static"
+        contents = {name: (folder / name).read_bytes() for name in ("swagger-ui.css", "swagger-ui-bundle.js")}
+        return StaticFiles({**contents, "start.js": SCRIPT.encode()})
 
     @get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        if not cache:
-            cache.append(add_bodies(request.app.openapi_schema.to_schema(), projects, max_batch))
-        return cache[0]
+        if not made:
+            made.append(add_bodies(request.app.openapi_schema.to_schema(), projects, max_batch))
+        return made[0]
 
     @get("/docs", media_type=MediaType.HTML, include_in_schema=False)
     async def docs() -> str:
-        return PAGE
+        return PAGE.format(version=(await asyncio.to_thread(swagger)).version)
 
-    @get("/docs/start.js", media_type="text/javascript", include_in_schema=False)
-    async def start() -> str:
-        return SCRIPT
+    @get("/docs/{release:str}/{name:str}", include_in_schema=False, opt={"headers": CACHEABLE})
+    async def file(request: Request[Any, Any, Any], release: FromPath[str], name: FromPath[str]) -> Response[bytes]:
+        return (await asyncio.to_thread(swagger)).response(request, release, name)
 
-    folder = importlib.resources.files("swagger_ui") / "static"
-    files = create_static_files_router(
-        "/docs/files", [Path(str(folder))], include_in_schema=False, name="swagger", opt={"headers": CACHEABLE}
-    )
-    return [openapi, docs, start, files]
+    return [openapi, docs, file]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import hashlib
 import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +15,16 @@ from litestar import Request, Response, get
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 
-from serve.api.compression import accept_encoding, accepts_gzip
+from serve.api.compression import Compressed
 from serve.api.problems import ProblemError
 from serve.api.protection import security_headers
+from serve.api.static_files import TYPES, StaticFiles
 
 CACHEABLE = security_headers(
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
     b"form-action 'self'; frame-ancestors 'none'"
 )
 STATIC = Path(__file__).with_name("static")
-TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 BUNDLE = "vega.js"
 DELAY = 2.0  # seconds after the start, which are for those who waited for it
 # In a process of its own with a low priority: it takes 4 s and 150 MB, which the server would never give back.
@@ -40,33 +37,11 @@ sys.stdout.buffer.write(gzip.compress(vl_convert.javascript_bundle().encode(), m
 logger = logging.getLogger("serve")
 
 
-@dataclass(frozen=True)
-class Asset:
-    """A file as it is sent."""
-
-    media_type: str
-    zipped: bytes
-
-    @cached_property
-    def tag(self) -> str:
-        """What a browser compares its copy by."""
-        return f'"{hashlib.sha256(self.zipped).hexdigest()[:20]}"'
-
-    def response(self, request: Request[Any, Any, Any]) -> Response[bytes]:
-        """The file, or nothing for a browser that has it."""
-        headers = {"ETag": self.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
-        if self.tag in request.headers.get("if-none-match", ""):
-            return Response(b"", status_code=304, headers=headers)
-        if not accepts_gzip(accept_encoding(request.scope)):
-            return Response(gzip.decompress(self.zipped), media_type=self.media_type, headers=headers)
-        return Response(self.zipped, media_type=self.media_type, headers={**headers, "Content-Encoding": "gzip"})
-
-
 class Bundle:
     """The JavaScript of Vega, Vega-Lite and Vega-Embed as `vl_convert` emits it."""
 
     def __init__(self) -> None:
-        self._making: asyncio.Task[Asset] | None = None
+        self._making: asyncio.Task[Compressed] | None = None
 
     @asynccontextmanager
     async def made_early(self) -> AsyncIterator[None]:
@@ -80,7 +55,7 @@ class Bundle:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def get(self) -> Asset:
+    async def get(self) -> Compressed:
         """The bundle, once it is made; ProblemError 503 where it cannot be, and the next request tries again."""
         if self._making is None or (self._making.done() and self._making.exception()):
             self._making = asyncio.create_task(self._make())
@@ -91,7 +66,7 @@ class Bundle:
         with suppress(ProblemError):  # is logged
             await self.get()
 
-    async def _make(self) -> Asset:
+    async def _make(self) -> Compressed:
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", EMIT, stdout=pipe, stderr=pipe,
@@ -106,27 +81,25 @@ class Bundle:
         if process.returncode:
             logger.error("no charts: vl_convert failed: %s", complaint.decode(errors="replace")[-500:])
             raise ProblemError(503, "The JavaScript of the charts cannot be built; the server's log has the reason.")
-        return Asset("text/javascript", zipped)
+        return Compressed("text/javascript", zipped)
 
 
-def read_assets(folder: Path = STATIC) -> dict[str, Asset]:
-    """All files of a folder by name."""
-    return {
-        path.name: Asset(TYPES[path.suffix], gzip.compress(path.read_bytes(), mtime=0))
-        for path in folder.iterdir()
-        if path.suffix in TYPES
-    }
+class Assets:
+    """All of them, with their address."""
 
+    def __init__(self) -> None:
+        contents = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in TYPES}
+        self.static = StaticFiles(contents, EMIT + version("vl-convert-python"))
+        self.bundle = Bundle()
+        self.address = f"/static/{self.static.version}"
 
-def asset_routes(bundle: Bundle) -> list[BaseRouteHandler]:
-    """`/static/...`: open, as it reveals nothing."""
-    assets = read_assets()
+    def routes(self) -> list[BaseRouteHandler]:
+        """`/static/...`: open, as it reveals nothing."""
 
-    @get("/static/{name:str}", include_in_schema=False, opt={"headers": CACHEABLE})
-    async def static(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
-        asset = await bundle.get() if name == BUNDLE else assets.get(name)
-        if asset is None:
-            raise ProblemError(404, f"There is no file {name!r}.")
-        return asset.response(request)
+        @get("/static/{release:str}/{name:str}", include_in_schema=False, opt={"headers": CACHEABLE})
+        async def static(request: Request[Any, Any, Any], release: FromPath[str], name: FromPath[str]) -> Response[bytes]:
+            if name == BUNDLE:
+                return self.static.send(await self.bundle.get(), request, release)
+            return self.static.response(request, release, name)
 
-    return [static]
+        return [static]

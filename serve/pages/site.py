@@ -25,7 +25,7 @@ from serve.api.protection import NO_STORE
 from serve.api.telemetry import request_id
 from serve.models.loader import Model
 from serve.models.reports import ReportError, read_report
-from serve.pages.assets import CACHEABLE, Bundle
+from serve.pages.assets import CACHEABLE, Assets
 from serve.pages.format import FILTERS
 from serve.service import Service
 from stages.projects._base import Project
@@ -74,7 +74,7 @@ class Site:
         self.service = service
         self.projects = projects
         self.areas = areas
-        self.bundle = Bundle()
+        self.assets = Assets()
         self._made: dict[tuple[str, str], tuple[Model, Any]] = {}
 
     def page(
@@ -162,8 +162,10 @@ def wants_html(request: Request[Any, Any, Any]) -> bool:
     return "text/html" in request.headers.get("accept", "")
 
 
-def templates() -> JinjaTemplateEngine:
-    """The template engine: everything is escaped, and a name that is not there is an error."""
+def templates(static: str = "") -> JinjaTemplateEngine:
+    """The template engine, with the address of the static files: everything is escaped, and a name that is not there is an
+    error.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -172,6 +174,7 @@ def templates() -> JinjaTemplateEngine:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    environment.globals["static"] = static
     environment.filters |= FILTERS
     environment.policies["json.dumps_function"] = to_json  # `tojson` escapes the rest: <, >, & and '
     environment.policies["json.dumps_kwargs"] = {}

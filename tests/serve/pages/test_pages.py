@@ -272,7 +272,7 @@ def test_pages_are_found_from_any_folder(serve: Serve, tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     client = serve()
     assert page(client, "/toy/predict")
-    assert client.get("/static/style.css").status_code == 200
+    assert client.get(f"{client.app.state.site.assets.address}/style.css").status_code == 200
 
 
 def test_a_first_page_is_small_and_quick(client: Client, project: Project) -> None:
@@ -285,44 +285,7 @@ def test_a_first_page_is_small_and_quick(client: Client, project: Project) -> No
         assert len(text) + scripts < 400_000
 
 
-def test_static_files_are_sent_once_and_then_only_compared(client: Client) -> None:
-    for file in STATIC.iterdir():
-        response = client.get(f"/static/{file.name}")
-        assert response.content == file.read_bytes()
-        assert response.headers["content-encoding"] == "gzip"
-        kind = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}[file.suffix]
-        assert response.headers["content-type"].startswith(kind)
-        again = client.get(f"/static/{file.name}", headers={"If-None-Match": response.headers["etag"]})
-        assert (again.status_code, again.content) == (304, b"")
-    plain = client.get("/static/style.css", headers={"Accept-Encoding": "identity"})
-    assert "content-encoding" not in plain.headers
-    assert plain.content == (STATIC / "style.css").read_bytes()
-
-
-@pytest.mark.parametrize("name", ["nothing.js", "..%2Fassets.py", "%2e%2e%2f%2e%2e%2fapp.py"])
-def test_nothing_but_static_files_is_sent_as_such(client: Client, name: str) -> None:
-    assert client.get(f"/static/{name}").status_code == 404
-
-
-@pytest.mark.slow
-def test_the_charts_come_from_this_server_and_where_they_cannot_the_page_goes_on(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    response = serve().get("/static/vega.js")
-    assert response.headers["content-type"].startswith("text/javascript")
-    assert b"window.vegaEmbed" in response.content
-    monkeypatch.setattr("serve.pages.assets.EMIT", "raise SystemExit('no bundle today')")
-    client = serve()
-    failed = client.get("/static/vega.js")
-    assert failed.status_code == 503
-    assert "JavaScript" in failed.json()["detail"]
-    monkeypatch.setattr("serve.pages.assets.EMIT", "import gzip, sys; sys.stdout.buffer.write(gzip.compress(b'later'))")
-    assert client.get("/static/vega.js").content == b"later"
-    monkeypatch.undo()
-    assert client.get("/static/vega.js").content == b"later"  # made once
-
-
-@pytest.mark.parametrize("path", ["/nowhere", "/toy/nowhere", "/v1/nowhere", "/static/no/such"])
+@pytest.mark.parametrize("path", ["/nowhere", "/toy/nowhere", "/v1/nowhere", "/static/no/such/file"])
 def test_a_browser_gets_a_page_for_an_error_and_everybody_else_problem_details(client: Client, path: str) -> None:
     response = client.get(path, headers=BROWSER)
     assert response.status_code == 404
