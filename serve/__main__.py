@@ -1,8 +1,10 @@
-"""Starts the server: python -m serve [OPTIONS of uvicorn, as --host 0.0.0.0 --port 8000]"""
+"""Starts the server: python -m serve [OPTIONS of uvicorn, as --host 0.0.0.0 --port 8000 --root-path /veritable]"""
 
 from __future__ import annotations
 
+import os
 import sys
+from argparse import ArgumentParser
 
 from uvicorn.main import main as uvicorn
 
@@ -14,6 +16,7 @@ OPTIONS = [
     "--factory", "serve.app:create_app",
     "--http", "serve.api.protocol:LimitedProtocol", "--ws", "none",
     "--no-proxy-headers",  # serve/api/protection.py reads them, from SERVE_TRUSTED_PROXIES alone
+    "--root-path", "",  # serve/api/prefix.py takes it off, from SERVE_ROOT_PATH
     "--no-access-log", "--timeout-graceful-shutdown", str(STOP_SECONDS),
 ]  # fmt: skip
 
@@ -36,7 +39,17 @@ def check() -> None:
         spill.close()
 
 
+def take_root_path(options: list[str]) -> list[str]:
+    """The options without `--root-path`, which sets SERVE_ROOT_PATH."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--root-path", default=os.environ.get("SERVE_ROOT_PATH", ""))
+    found, others = parser.parse_known_args(options)
+    os.environ["SERVE_ROOT_PATH"] = found.root_path
+    return others
+
+
 if __name__ == "__main__":
-    if not {"--help", "--version"} & {*sys.argv}:
+    options = take_root_path(sys.argv[1:])
+    if not {"--help", "--version"} & {*options}:
         check()
-    uvicorn([*OPTIONS, *sys.argv[1:]])
+    uvicorn([*OPTIONS, *options])

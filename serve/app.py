@@ -12,11 +12,13 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Server
 from litestar.template import TemplateConfig
 
 from serve.api.compression import compressing
 from serve.api.documentation import documentation_routes
 from serve.api.middleware import RequestMiddleware, answer_head
+from serve.api.prefix import without_prefix
 from serve.api.problems import HANDLERS
 from serve.api.protection import RateLimiter
 from serve.api.routes import status_routes, v1_router
@@ -50,20 +52,27 @@ def create_app(settings: Settings | None = None) -> Litestar:
         route_handlers=[
             v1_router(service, projects),
             *status_routes(service),
-            *documentation_routes(projects, settings.max_batch),
+            *documentation_routes(projects, settings),
             *page_routes(site),
         ],
-        template_config=TemplateConfig(instance=templates(site.assets.address)),
+        template_config=TemplateConfig(instance=templates(site.root, site.assets.address)),
         lifespan=[lifespan],
         middleware=[RequestMiddleware(service)],
         exception_handlers={**HANDLERS, NotFoundException: not_found, MethodNotAllowedException: not_found},
         request_max_body_size=settings.max_body,
         cors_config=CORSConfig(allow_origins=settings.cors_origins) if settings.cors_origins else None,
-        openapi_config=OpenAPIConfig(title="Veritable", version="1.0.0", path="/schema", render_plugins=[]),
+        openapi_config=OpenAPIConfig(
+            title="Veritable",
+            version="1.0.0",
+            path="/schema",
+            render_plugins=[],
+            servers=[Server(url=settings.root_path or "/")],
+        ),
         logging_config=None,
     )
     app.asgi_handler = compressing(app.asgi_handler)
-    app.asgi_handler = answer_head(app)  # outermost, so that the headers are those of the compressed body
+    app.asgi_handler = answer_head(app)  # outside of it, so that the headers are those of the compressed body
+    app.asgi_handler = without_prefix(app.asgi_handler, settings.root_path)
     app.state.service = service
     app.state.site = site
     app.state.settings = settings

@@ -13,9 +13,14 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from stages.projects._base import project_names
+
 SHORTEST_TOKEN = 16  # characters
 API_KEY = re.compile(r"(?:([\w.@-]{1,64}):)?([0-9a-f]{64})", re.ASCII | re.IGNORECASE)
 NO_KEY = hashlib.sha256().hexdigest()  # what a shell makes of a key that is not set
+
+# First parts of the server's addresses, besides the projects.
+OWN_PATHS = frozenset({"v1", "docs", "openapi.json", "static", "sign-in", "sign-out", "health", "ready", "metrics"})
 
 
 class WrongSettingsError(Exception):
@@ -29,6 +34,9 @@ class Settings(BaseSettings):
 
     root: Annotated[Path, Field(description="the checkout, or a folder that `stages.deploy --to` wrote")] = Path()
     projects: Annotated[list[str], Field(description="projects to serve; empty: all")] = []
+    root_path: Annotated[
+        str, Field(description="prefix of all addresses, as `/veritable`, whether or not a proxy takes it off")
+    ] = ""
     log: Annotated[bool, Field(description="whether predictions are logged")] = True
     database_url: Annotated[
         str, Field(description="the prediction log: sqlite+aiosqlite:///file or postgresql+asyncpg://...")
@@ -83,6 +91,18 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(gt=0, description="seconds that a shutdown waits for the log to be written")] = (
         10.0
     )
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_a_prefix(cls, given: str) -> str:
+        if not re.fullmatch(r"(/[\w~-][\w.~-]*)*", given, re.ASCII):
+            raise ValueError(
+                "a prefix begins with / and does not end with it, and its parts hold letters, digits and -._~ alone"
+            )
+        first = given[1:].partition("/")[0]
+        if first in {*OWN_PATHS, *project_names()}:
+            raise ValueError(f"/{first} is an address of the server itself; choose another prefix")
+        return given
 
     @field_validator("trusted_proxies")
     @classmethod

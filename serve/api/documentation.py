@@ -13,6 +13,7 @@ from litestar.params import FromPath
 
 from serve.api.middleware import CACHEABLE
 from serve.api.static_files import StaticFiles
+from serve.settings import Settings
 from stages.projects._base import FIRST_DAY, LAST_DAY, Project, columns_of
 from stages.runtime.values import MISSING_WORDS
 
@@ -21,12 +22,12 @@ PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <title>Veritable: the API</title>
-<link rel="stylesheet" href="/docs/{version}/swagger-ui.css">
+<link rel="stylesheet" href="{root}/docs/{version}/swagger-ui.css">
 </head>
 <body>
 <main id="swagger-ui"></main>
-<script src="/docs/{version}/swagger-ui-bundle.js"></script>
-<script src="/docs/{version}/start.js"></script>
+<script src="{root}/docs/{version}/swagger-ui-bundle.js"></script>
+<script src="{root}/docs/{version}/start.js"></script>
 </body>
 </html>
 """
@@ -43,7 +44,7 @@ WORDS = "|".join(
     "".join(f"[{c}{c.upper()}]" if c.isalpha() else re.escape(c) for c in word) for word in sorted(MISSING_WORDS)
 )
 TEXT = rf"^(?!({WORDS})$)\S+( \S+)*$"
-SCRIPT = 'SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});\n'
+SCRIPT = 'SwaggerUIBundle({{url: "{root}/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null}});\n'
 
 
 def row_schema(project: Project) -> dict[str, Any]:
@@ -95,25 +96,26 @@ def add_bodies(document: dict[str, Any], projects: list[Project], max_batch: int
     return document
 
 
-def documentation_routes(projects: list[Project], max_batch: int) -> list[Any]:
+def documentation_routes(projects: list[Project], settings: Settings) -> list[Any]:
     """`/openapi.json` and `/docs`."""
+    root = settings.root_path
     made: list[dict[str, Any]] = []
 
     @cache
     def swagger() -> StaticFiles:
         folder = importlib.resources.files("swagger_ui") / "static"
         contents = {name: (folder / name).read_bytes() for name in ("swagger-ui.css", "swagger-ui-bundle.js")}
-        return StaticFiles({**contents, "start.js": SCRIPT.encode()})
+        return StaticFiles({**contents, "start.js": SCRIPT.format(root=root).encode()})
 
     @get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
         if not made:
-            made.append(add_bodies(request.app.openapi_schema.to_schema(), projects, max_batch))
+            made.append(add_bodies(request.app.openapi_schema.to_schema(), projects, settings.max_batch))
         return made[0]
 
     @get("/docs", media_type=MediaType.HTML, include_in_schema=False)
     async def docs() -> str:
-        return PAGE.format(version=(await asyncio.to_thread(swagger)).version)
+        return PAGE.format(root=root, version=(await asyncio.to_thread(swagger)).version)
 
     @get("/docs/{release:str}/{name:str}", include_in_schema=False, opt={"headers": CACHEABLE})
     async def file(request: Request[Any, Any, Any], release: FromPath[str], name: FromPath[str]) -> Response[bytes]:

@@ -85,13 +85,13 @@ class Bundle:
 
 
 class Assets:
-    """All of them, with their address."""
+    """All of them, with their address below the prefix `root`."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: str) -> None:
         contents = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in TYPES}
         self.static = StaticFiles(contents, EMIT + version("vl-convert-python"))
         self.bundle = Bundle()
-        self.address = f"/static/{self.static.version}"
+        self.address = f"{root}/static/{self.static.version}"
 
     def routes(self) -> list[BaseRouteHandler]:
         """`/static/...`: open, as it reveals nothing."""

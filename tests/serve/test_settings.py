@@ -41,6 +41,11 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("API_KEYS", f'[":{HASH}"]', "entry 1 is no SHA-256 hash"),
         ("API_KEYS", f'["till:{digest("")}"]', "entry 1 is the hash of an empty key"),
         ("API_KEYS", "", "no valid JSON"),
+        ("ROOT_PATH", "veritable", "a prefix begins with / and does not end with it"),
+        ("ROOT_PATH", "/veritable/", "a prefix begins with / and does not end with it"),
+        ("ROOT_PATH", "/a/../b", "a prefix begins with / and does not end with it"),
+        ("ROOT_PATH", "/toy", "/toy is an address of the server itself; choose another prefix"),
+        ("ROOT_PATH", "/v1/x", "/v1 is an address of the server itself; choose another prefix"),
         ("MAX_BATCH", "0", "greater than or equal to 1"),
     ],
 )
