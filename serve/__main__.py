@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from argparse import ArgumentParser
 
@@ -27,6 +28,15 @@ def check() -> None:
         settings = read_settings()
     except WrongSettingsError as error:
         sys.exit(f"The server does not start.\n{error}")
+    if settings.internal:
+        host, port = settings.internal
+        try:
+            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        except OSError as error:
+            sys.exit(
+                f"The server does not start.\nSERVE_INTERNAL_ADDRESS: nothing can listen at {settings.internal_address} "
+                f"({error.strerror}); name a free port of an address of this machine."
+            )
     if settings.log:
         spill = Spill(settings.spill_path)
         try:

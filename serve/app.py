@@ -17,11 +17,12 @@ from litestar.template import TemplateConfig
 
 from serve.api.compression import compressing
 from serve.api.documentation import documentation_routes
+from serve.api.internal import internal_server
 from serve.api.middleware import RequestMiddleware, answer_head
 from serve.api.prefix import without_prefix
 from serve.api.problems import HANDLERS
 from serve.api.protection import RateLimiter
-from serve.api.routes import status_routes, v1_router
+from serve.api.routes import metrics_route, status_routes, v1_router
 from serve.api.sessions import Sessions
 from serve.api.telemetry import set_up_logging
 from serve.pages import make_site, page_routes
@@ -43,7 +44,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         set_up_logging()
         await service.start()
         try:
-            async with site.assets.bundle.made_early():
+            async with site.assets.bundle.made_early(), internal_server(service):
                 yield
         finally:
             await service.stop()
@@ -52,6 +53,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         route_handlers=[
             v1_router(service, projects),
             *status_routes(service),
+            *([] if settings.internal else [metrics_route(service)]),
             *documentation_routes(projects, settings),
             *page_routes(site),
         ],

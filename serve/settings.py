@@ -17,6 +17,7 @@ from stages.projects._base import project_names
 
 SHORTEST_TOKEN = 16  # characters
 API_KEY = re.compile(r"(?:([\w.@-]{1,64}):)?([0-9a-f]{64})", re.ASCII | re.IGNORECASE)
+ADDRESS = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\]):(\d{1,5})", re.ASCII | re.IGNORECASE)
 NO_KEY = hashlib.sha256().hexdigest()  # what a shell makes of a key that is not set
 
 # First parts of the server's addresses, besides the projects.
@@ -36,6 +37,12 @@ class Settings(BaseSettings):
     projects: Annotated[list[str], Field(description="projects to serve; empty: all")] = []
     root_path: Annotated[
         str, Field(description="prefix of all addresses, as `/veritable`, whether or not a proxy takes it off")
+    ] = ""
+    internal_address: Annotated[
+        str,
+        Field(
+            description="`host:port` that answers `/health`, `/ready` and `/metrics`; the public port then has no metrics"
+        ),
     ] = ""
     log: Annotated[bool, Field(description="whether predictions are logged")] = True
     database_url: Annotated[
@@ -104,6 +111,14 @@ class Settings(BaseSettings):
             raise ValueError(f"/{first} is an address of the server itself; choose another prefix")
         return given
 
+    @field_validator("internal_address")
+    @classmethod
+    def _is_an_address(cls, given: str) -> str:
+        found = ADDRESS.fullmatch(given)
+        if given and not (found and 0 < int(found[2]) < 65_536):
+            raise ValueError("an address is a host and a port, as 127.0.0.1:9100 or [::1]:9100")
+        return given
+
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, given: list[str]) -> list[str]:
@@ -138,6 +153,12 @@ class Settings(BaseSettings):
         if not re.fullmatch("[!-~]+", token):
             raise ValueError("the token holds a blank or a character that is not ASCII, which no header can carry")
         return given
+
+    @cached_property
+    def internal(self) -> tuple[str, int] | None:
+        """Host and port of the internal address, if there is one."""
+        found = ADDRESS.fullmatch(self.internal_address)
+        return (found[1].strip("[]"), int(found[2])) if found else None
 
     @cached_property
     def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

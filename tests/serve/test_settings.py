@@ -46,6 +46,9 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("ROOT_PATH", "/a/../b", "a prefix begins with / and does not end with it"),
         ("ROOT_PATH", "/toy", "/toy is an address of the server itself; choose another prefix"),
         ("ROOT_PATH", "/v1/x", "/v1 is an address of the server itself; choose another prefix"),
+        ("INTERNAL_ADDRESS", "9100", "an address is a host and a port"),
+        ("INTERNAL_ADDRESS", "127.0.0.1:70000", "an address is a host and a port"),
+        ("INTERNAL_ADDRESS", "http://127.0.0.1:9100", "an address is a host and a port"),
         ("MAX_BATCH", "0", "greater than or equal to 1"),
     ],
 )
