@@ -21,7 +21,7 @@ from serve.api.internal import internal_server
 from serve.api.middleware import RequestMiddleware, answer_head
 from serve.api.prefix import without_prefix
 from serve.api.problems import HANDLERS
-from serve.api.protection import RateLimiter
+from serve.api.protection import Guesses
 from serve.api.routes import metrics_route, status_routes, v1_router
 from serve.api.sessions import Sessions
 from serve.api.telemetry import set_up_logging
@@ -78,7 +78,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     app.state.service = service
     app.state.site = site
     app.state.settings = settings
-    app.state.guesses = RateLimiter(settings.max_guesses, of="wrong keys or tokens")
+    app.state.guesses = Guesses(settings.max_guesses)
     app.state.sessions = Sessions()
     app.state.connections = {}  # open ones by client, see serve/api/protocol.py
     return app

@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     ] = 250
     rate_limit: Annotated[int, Field(ge=0, description="requests per minute and key or address; 0: no limit")] = 0
     max_guesses: Annotated[
-        int, Field(ge=1, description="wrong admin tokens, and wrong keys at the sign-in, per minute and address")
+        int, Field(ge=1, description="wrong keys and admin tokens per minute and address; then right ones get 429 too")
     ] = 10
     trusted_proxies: Annotated[
         list[str], Field(description="addresses or CIDR ranges of proxies whose X-Forwarded-For header is trusted")

@@ -59,7 +59,7 @@ def handlers(site: Site) -> list[BaseRouteHandler]:
         found = digest(key)
         name = settings.key_names.get(found)
         if name is None:
-            guesser.failed("wrong key at the sign-in")
+            guesser.failed(key, "wrong key at the sign-in")
             return form(next_page, refused=True)
         logger.info("signed in with key %s from %s", name, guesser.address)
         session = request.app.state.sessions.open(found)
