@@ -13,9 +13,15 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from stages.projects._base import project_names
+
 SHORTEST_TOKEN = 16  # characters
 API_KEY = re.compile(r"(?:([\w.@-]{1,64}):)?([0-9a-f]{64})", re.ASCII | re.IGNORECASE)
+ADDRESS = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\]):(\d{1,5})", re.ASCII | re.IGNORECASE)
 NO_KEY = hashlib.sha256().hexdigest()  # what a shell makes of a key that is not set
+
+# First parts of the server's addresses, besides the projects.
+OWN_PATHS = frozenset({"v1", "docs", "openapi.json", "static", "sign-in", "sign-out", "health", "ready", "metrics"})
 
 
 class WrongSettingsError(Exception):
@@ -29,6 +35,15 @@ class Settings(BaseSettings):
 
     root: Annotated[Path, Field(description="the checkout, or a folder that `stages.deploy --to` wrote")] = Path()
     projects: Annotated[list[str], Field(description="projects to serve; empty: all")] = []
+    root_path: Annotated[
+        str, Field(description="prefix of all addresses, as `/veritable`, whether or not a proxy takes it off")
+    ] = ""
+    internal_address: Annotated[
+        str,
+        Field(
+            description="`host:port` that answers `/health`, `/ready` and `/metrics`; the public port then has no metrics"
+        ),
+    ] = ""
     log: Annotated[bool, Field(description="whether predictions are logged")] = True
     database_url: Annotated[
         str, Field(description="the prediction log: sqlite+aiosqlite:///file or postgresql+asyncpg://...")
@@ -66,7 +81,7 @@ class Settings(BaseSettings):
     ] = 250
     rate_limit: Annotated[int, Field(ge=0, description="requests per minute and key or address; 0: no limit")] = 0
     max_guesses: Annotated[
-        int, Field(ge=1, description="wrong admin tokens, and wrong keys at the sign-in, per minute and address")
+        int, Field(ge=1, description="wrong keys and admin tokens per minute and address; then right ones get 429 too")
     ] = 10
     trusted_proxies: Annotated[
         list[str], Field(description="addresses or CIDR ranges of proxies whose X-Forwarded-For header is trusted")
@@ -83,6 +98,26 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(gt=0, description="seconds that a shutdown waits for the log to be written")] = (
         10.0
     )
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_a_prefix(cls, given: str) -> str:
+        if not re.fullmatch(r"(/[\w~-][\w.~-]*)*", given, re.ASCII):
+            raise ValueError(
+                "a prefix begins with / and does not end with it, and its parts hold letters, digits and -._~ alone"
+            )
+        first = given[1:].partition("/")[0]
+        if first in {*OWN_PATHS, *project_names()}:
+            raise ValueError(f"/{first} is an address of the server itself; choose another prefix")
+        return given
+
+    @field_validator("internal_address")
+    @classmethod
+    def _is_an_address(cls, given: str) -> str:
+        found = ADDRESS.fullmatch(given)
+        if given and not (found and 0 < int(found[2]) < 65_536):
+            raise ValueError("an address is a host and a port, as 127.0.0.1:9100 or [::1]:9100")
+        return given
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -118,6 +153,12 @@ class Settings(BaseSettings):
         if not re.fullmatch("[!-~]+", token):
             raise ValueError("the token holds a blank or a character that is not ASCII, which no header can carry")
         return given
+
+    @cached_property
+    def internal(self) -> tuple[str, int] | None:
+        """Host and port of the internal address, if there is one."""
+        found = ADDRESS.fullmatch(self.internal_address)
+        return (found[1].strip("[]"), int(found[2])) if found else None
 
     @cached_property
     def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.resources
 import re
-from pathlib import Path
+from functools import cache
 from typing import Any
 
-from litestar import MediaType, Request, get
-from litestar.static_files import create_static_files_router
+from litestar import MediaType, Request, Response, get
+from litestar.params import FromPath
 
 from serve.api.middleware import CACHEABLE
+from serve.api.static_files import StaticFiles
+from serve.settings import Settings
 from stages.projects._base import FIRST_DAY, LAST_DAY, Project, columns_of
 from stages.runtime.values import MISSING_WORDS
 
@@ -19,12 +22,12 @@ PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <title>Veritable: the API</title>
-<link rel="stylesheet" href="/docs/files/swagger-ui.css">
+<link rel="stylesheet" href="{root}/docs/{version}/swagger-ui.css">
 </head>
 <body>
 <main id="swagger-ui"></main>
-<script src="/docs/files/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script>
+<script src="{root}/docs/{version}/swagger-ui-bundle.js"></script>
+<script src="{root}/docs/{version}/start.js"></script>
 </body>
 </html>
 """
@@ -41,7 +44,7 @@ WORDS = "|".join(
     "".join(f"[{c}{c.upper()}]" if c.isalpha() else re.escape(c) for c in word) for word in sorted(MISSING_WORDS)
 )
 TEXT = rf"^(?!({WORDS})$)\S+( \S+)*$"
-SCRIPT = 'SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});\n'
+SCRIPT = 'SwaggerUIBundle({{url: "{root}/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null}});\n'
 
 
 def row_schema(project: Project) -> dict[str, Any]:
@@ -93,26 +96,29 @@ def add_bodies(document: dict[str, Any], projects: list[Project], max_batch: int
     return document
 
 
-def documentation_routes(projects: list[Project], max_batch: int) -> list[Any]:
+def documentation_routes(projects: list[Project], settings: Settings) -> list[Any]:
     """`/openapi.json` and `/docs`."""
-    cache: list[dict[str, Any]] = []
+    root = settings.root_path
+    made: list[dict[str, Any]] = []
+
+    @cache
+    def swagger() -> StaticFiles:
+        folder = importlib.resources.files("swagger_ui") / "static"
+        contents = {name: (folder / name).read_bytes() for name in ("swagger-ui.css", "swagger-ui-bundle.js")}
+        return StaticFiles({**contents, "start.js": SCRIPT.format(root=root).encode()})
 
     @get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        if not cache:
-            cache.append(add_bodies(request.app.openapi_schema.to_schema(), projects, max_batch))
-        return cache[0]
+        if not made:
+            made.append(add_bodies(request.app.openapi_schema.to_schema(), projects, settings.max_batch))
+        return made[0]
 
     @get("/docs", media_type=MediaType.HTML, include_in_schema=False)
     async def docs() -> str:
-        return PAGE
+        return PAGE.format(root=root, version=(await asyncio.to_thread(swagger)).version)
 
-    @get("/docs/start.js", media_type="text/javascript", include_in_schema=False)
-    async def start() -> str:
-        return SCRIPT
+    @get("/docs/{release:str}/{name:str}", include_in_schema=False, opt={"headers": CACHEABLE})
+    async def file(request: Request[Any, Any, Any], release: FromPath[str], name: FromPath[str]) -> Response[bytes]:
+        return (await asyncio.to_thread(swagger)).response(request, release, name)
 
-    folder = importlib.resources.files("swagger_ui") / "static"
-    files = create_static_files_router(
-        "/docs/files", [Path(str(folder))], include_in_schema=False, name="swagger", opt={"headers": CACHEABLE}
-    )
-    return [openapi, docs, start, files]
+    return [openapi, docs, file]

@@ -21,7 +21,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.api.addresses import client_of
 from serve.api.problems import BUSY, ProblemError
-from serve.api.protection import NO_STORE, SAFE, RateLimiter, caller, require_key, security_headers
+from serve.api.protection import NO_STORE, SAFE, RateLimiter, caller, limit_guesses, require_key, security_headers
 from serve.api.telemetry import request_id
 from serve.models.errors import FieldError
 from serve.models.rows import LISTED
@@ -107,6 +107,8 @@ class RequestMiddleware(ASGIMiddleware):
         if not (settings.rate_limit or settings.api_keys or settings.trusted_proxies):  # saves what a `Request` costs
             return client_of(scope["client"][0]) if scope["client"] else "unknown"
         request: Request[Any, Any, Any] = Request(scope)
+        if settings.api_keys:
+            limit_guesses(request, settings)
         who = caller(request, settings)
         self.limiter.check(who)
         if needs_key:

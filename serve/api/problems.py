@@ -10,6 +10,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, NotFoundException
 
+from serve.api.prefix import full_path
 from serve.models.errors import FieldError, InvalidInputError, MalformedError
 from serve.service import NotFoundError, UnavailableError
 
@@ -64,7 +65,7 @@ def plain_response(request: Request[Any, Any, Any], error: Exception) -> Respons
 def problem_response(request: Request[Any, Any, Any], error: ProblemError) -> Response[bytes]:
     """The response to a `ProblemError`."""
     problem = Problem(
-        HTTPStatus(error.status).phrase, error.status, error.detail, instance=request.url.path, errors=error.errors
+        HTTPStatus(error.status).phrase, error.status, error.detail, instance=full_path(request), errors=error.errors
     )
     return Response(msgspec.json.encode(problem), status_code=error.status, media_type=MEDIA_TYPE, headers=error.headers)
 
@@ -73,7 +74,9 @@ def http_response(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     """The response to an error of the framework: a wrong method, path or query parameter, or a body that is too large."""
     detail = error.detail or HTTPStatus(error.status_code).phrase
     if isinstance(error, NotFoundException):
-        detail = f"There is nothing at {request.url.path}; GET /v1/projects lists the projects and GET /docs the routes."
+        root = request.app.state.settings.root_path
+        lists = f"GET {root}/v1/projects lists the projects and GET {root}/docs the routes"
+        detail = f"There is nothing at {full_path(request)}; {lists}."
     status = error.status_code
     errors = []
     for item in error.extra if isinstance(error.extra, list) else []:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
@@ -23,7 +23,7 @@ logger = logging.getLogger("serve")
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 TRACKED = 10_000  # callers whose budget is remembered
-COOKIE = "veritable_key"
+COOKIE = "veritable_session"
 SIGNED_IN_FOR = 12 * 3600  # seconds
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -88,17 +88,17 @@ def digest(secret: str) -> str:
 
 
 def key_of(connection: Connection, settings: Settings) -> str | None:
-    """The hash of the key that a request comes with, in its header or in the sign-in cookie; None without a valid one. The
-    cookie counts for a request that changes something only where a page of this server sent it. It holds the key itself:
-    whatever the server could sign or check with the hashes it has, a reader of its settings could forge. Looking a hash up
+    """The hash of the key that a request comes with, in its header or by the session of its cookie; None without a valid
+    one. The cookie counts for a request that changes something only where a page of this server sent it. Looking a hash up
     takes a time that tells nothing of the key.
     """
     key = connection.headers.get("x-api-key")
-    if key is None:
-        if connection.scope.get("method") not in SAFE and not same_origin(connection):
-            return None
-        key = unquote(connection.cookies.get(COOKIE, ""))
-    found = digest(key)
+    if key is not None:
+        found = digest(key)
+    elif connection.scope.get("method") in SAFE or same_origin(connection):
+        found = connection.app.state.sessions.key(connection.cookies.get(COOKIE, ""))
+    else:
+        return None
     return found if found in settings.key_names else None
 
 
@@ -132,6 +132,14 @@ def caller(connection: Connection, settings: Settings) -> str:
     return f"address {address_of(connection, settings)}"
 
 
+def limit_guesses(connection: Connection, settings: Settings) -> None:
+    """Count a wrong key in the header `X-API-Key`; ProblemError 429, as of `Guesser`, for any key there after too many."""
+    if given := connection.headers.get("x-api-key"):
+        guesser = Guesser(connection)
+        if digest(given) not in settings.key_names:
+            guesser.failed(given, f"wrong key at {connection.scope['path']}")
+
+
 def require_key(connection: Connection, settings: Settings) -> None:
     """ProblemError 401 without a valid `X-API-Key` or sign-in, once keys are configured. No guard: those cost a copy of the
     request.
@@ -152,12 +160,39 @@ async def require_admin(connection: Connection, handler: BaseRouteHandler) -> No
     scheme, _, given = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not hmac.compare_digest(digest(given), digest(token.get_secret_value())):
         if given:
-            guesser.failed(f"wrong admin token at {connection.scope['path']}")
+            guesser.failed(given, f"wrong admin token at {connection.scope['path']}")
         raise ProblemError(
             401,
             "The admin token is needed in the header `Authorization: Bearer ...`.",
             headers={"WWW-Authenticate": 'Bearer realm="veritable"'},
         )
+
+
+class Guesses:
+    """The wrong secrets of each address, `per_minute` of which it has. The same one counts once a minute: a client that was
+    left with an old key tries nothing out, and would use up the budget of all that share its address.
+    """
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limiter = RateLimiter(per_minute, clock, of="wrong keys or tokens")
+        self._clock = clock
+        self._seen: dict[tuple[str, str], float] = {}  # by address and hash of the secret, oldest first: when it counted
+
+    def require(self, address: str) -> None:
+        """ProblemError 429 with Retry-After for an address that has used up its own."""
+        self._limiter.require(address)
+
+    def count(self, address: str, secret: str) -> bool:
+        """Whether a wrong secret counts, which is then taken from the budget of the address."""
+        guess, now = (address, digest(secret)), self._clock()
+        if now < self._seen.get(guess, -math.inf) + 60:
+            return False
+        self._seen.pop(guess, None)
+        self._seen[guess] = now
+        if len(self._seen) > TRACKED:
+            del self._seen[next(iter(self._seen))]
+        self._limiter.charge(address)
+        return True
 
 
 class Guesser:
@@ -166,14 +201,14 @@ class Guesser:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self.limiter: RateLimiter = connection.app.state.guesses
+        self.guesses: Guesses = connection.app.state.guesses
         self.address = address_of(connection, connection.app.state.settings)
-        self.limiter.require(self.address)
+        self.guesses.require(self.address)
 
-    def failed(self, what: str) -> None:
+    def failed(self, secret: str, what: str) -> None:
         """Count and log a wrong secret."""
-        self.limiter.charge(self.address)
-        logger.warning("%s, from %s", what, self.address)
+        if self.guesses.count(self.address, secret):
+            logger.warning("%s, from %s", what, self.address)
 
 
 @contextmanager

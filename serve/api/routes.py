@@ -250,7 +250,7 @@ def v1_router(service: Service, projects: list[Project]) -> Router:
 
 
 def status_routes(service: Service) -> list[BaseRouteHandler]:
-    """Health, readiness and metrics: open, so that monitoring needs no key."""
+    """Health and readiness: open, so that monitoring needs no key."""
 
     @get("/health", tags=["Server"], summary="Healthy or degraded, with reasons; always 200")
     async def health() -> Health:
@@ -269,8 +269,14 @@ def status_routes(service: Service) -> list[BaseRouteHandler]:
         found = Ready(log and all(loaded.values()), log, loaded)
         return Response(found, status_code=200 if found.ready else 503)
 
+    return [health, ready]
+
+
+def metrics_route(service: Service) -> BaseRouteHandler:
+    """The metrics, open as well."""
+
     @get("/metrics", media_type="text/plain; version=0.0.4", tags=["Server"], summary="Metrics for Prometheus")
     async def metrics() -> bytes:
         return service.metrics.render(service.log.stats() if service.settings.log else None)
 
-    return [health, ready, metrics]
+    return metrics

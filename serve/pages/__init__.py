@@ -11,7 +11,6 @@ from litestar import Router
 
 from serve.api.problems import HANDLERS
 from serve.pages import history, home, market, model, monitoring, overview, predict, sign_in
-from serve.pages.assets import asset_routes
 from serve.pages.site import OPT, Area, Site, failed
 from serve.service import Service
 from stages.projects._base import Project
@@ -46,4 +45,4 @@ def page_routes(site: Site) -> list[Any]:
         include_in_schema=False,
         opt=OPT,
     )
-    return [shared, *routers, *asset_routes()]
+    return [shared, *routers, *site.assets.routes()]

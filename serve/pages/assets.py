@@ -1,14 +1,13 @@
-"""Style sheet, scripts and icon, kept in memory, and the JavaScript of Vega-Lite, made on the first request."""
+"""Style sheet, scripts and icon, kept in memory, and the JavaScript of Vega-Lite, made soon after the start."""
 
 from __future__ import annotations
 
 import asyncio
-import gzip
-import hashlib
 import logging
 import sys
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,19 @@ from litestar import Request, Response, get
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 
+from serve.api.compression import Compressed
 from serve.api.problems import ProblemError
-from serve.pages.site import CACHEABLE
+from serve.api.protection import security_headers
+from serve.api.static_files import TYPES, StaticFiles
 
+CACHEABLE = security_headers(
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
+    b"form-action 'self'; frame-ancestors 'none'"
+)
 STATIC = Path(__file__).with_name("static")
-TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 BUNDLE = "vega.js"
-# In a process of its own with a low priority: it takes 2 s and 150 MB, which the server would never give back.
+DELAY = 2.0  # seconds after the start, which are for those who waited for it
+# In a process of its own with a low priority: it takes 4 s and 150 MB, which the server would never give back.
 EMIT = """
 import gzip, os, sys
 getattr(os, "nice", int)(10)
@@ -32,68 +37,69 @@ sys.stdout.buffer.write(gzip.compress(vl_convert.javascript_bundle().encode(), m
 logger = logging.getLogger("serve")
 
 
-@dataclass(frozen=True)
-class Asset:
-    """A file as it is sent."""
-
-    media_type: str
-    zipped: bytes
-
-    @cached_property
-    def tag(self) -> str:
-        """What a browser compares its copy by."""
-        return f'"{hashlib.sha256(self.zipped).hexdigest()[:20]}"'
-
-    def response(self, request: Request[Any, Any, Any]) -> Response[bytes]:
-        """The file, or nothing for a browser that has it."""
-        headers = {"ETag": self.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
-        if self.tag in request.headers.get("if-none-match", ""):
-            return Response(b"", status_code=304, headers=headers)
-        if "gzip" not in request.headers.get("accept-encoding", ""):
-            return Response(gzip.decompress(self.zipped), media_type=self.media_type, headers=headers)
-        return Response(self.zipped, media_type=self.media_type, headers={**headers, "Content-Encoding": "gzip"})
-
-
 class Bundle:
     """The JavaScript of Vega, Vega-Lite and Vega-Embed as `vl_convert` emits it."""
 
     def __init__(self) -> None:
-        self._making: asyncio.Task[Asset] | None = None
+        self._making: asyncio.Task[Compressed] | None = None
 
-    async def get(self) -> Asset:
-        """The bundle; ProblemError 503 where it cannot be made, and the next request tries again."""
+    @asynccontextmanager
+    async def made_early(self) -> AsyncIterator[None]:
+        """While the server runs: makes the bundle before anybody asks for it, and ends what is unfinished at the stop."""
+        early = asyncio.create_task(self._make_early())
+        try:
+            yield
+        finally:
+            tasks = [task for task in (early, self._making) if task]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def get(self) -> Compressed:
+        """The bundle, once it is made; ProblemError 503 where it cannot be, and the next request tries again."""
         if self._making is None or (self._making.done() and self._making.exception()):
             self._making = asyncio.create_task(self._make())
         return await asyncio.shield(self._making)
 
-    async def _make(self) -> Asset:
+    async def _make_early(self) -> None:
+        await asyncio.sleep(DELAY)
+        with suppress(ProblemError):  # is logged
+            await self.get()
+
+    async def _make(self) -> Compressed:
         pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", EMIT, stdout=pipe, stderr=pipe)
-        zipped, complaint = await process.communicate()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", EMIT, stdout=pipe, stderr=pipe,
+            start_new_session=True,  # Ctrl-C in a terminal is for the server alone
+        )  # fmt: skip
+        try:
+            zipped, complaint = await process.communicate()
+        finally:
+            with suppress(ProcessLookupError):  # it has ended
+                process.kill()
+            await process.wait()
         if process.returncode:
             logger.error("no charts: vl_convert failed: %s", complaint.decode(errors="replace")[-500:])
             raise ProblemError(503, "The JavaScript of the charts cannot be built; the server's log has the reason.")
-        return Asset("text/javascript", zipped)
+        return Compressed("text/javascript", zipped)
 
 
-def read_assets(folder: Path = STATIC) -> dict[str, Asset]:
-    """All files of a folder by name."""
-    return {
-        path.name: Asset(TYPES[path.suffix], gzip.compress(path.read_bytes(), mtime=0))
-        for path in folder.iterdir()
-        if path.suffix in TYPES
-    }
+class Assets:
+    """All of them, with their address below the prefix `root`."""
 
+    def __init__(self, root: str) -> None:
+        contents = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in TYPES}
+        self.static = StaticFiles(contents, EMIT + version("vl-convert-python"))
+        self.bundle = Bundle()
+        self.address = f"{root}/static/{self.static.version}"
 
-def asset_routes() -> list[BaseRouteHandler]:
-    """`/static/...`: open, as it reveals nothing."""
-    assets, bundle = read_assets(), Bundle()
+    def routes(self) -> list[BaseRouteHandler]:
+        """`/static/...`: open, as it reveals nothing."""
 
-    @get("/static/{name:str}", include_in_schema=False, opt={"headers": CACHEABLE})
-    async def static(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
-        asset = await bundle.get() if name == BUNDLE else assets.get(name)
-        if asset is None:
-            raise ProblemError(404, f"There is no file {name!r}.")
-        return asset.response(request)
+        @get("/static/{release:str}/{name:str}", include_in_schema=False, opt={"headers": CACHEABLE})
+        async def static(request: Request[Any, Any, Any], release: FromPath[str], name: FromPath[str]) -> Response[bytes]:
+            if name == BUNDLE:
+                return self.static.send(await self.bundle.get(), request, release)
+            return self.static.response(request, release, name)
 
-    return [static]
+        return [static]

@@ -15,6 +15,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 from litestar.response import Redirect, Template
 
+from serve.api.prefix import full_path
 from serve.api.problems import ProblemError
 from serve.api.protection import security_headers
 from serve.pages.site import Site
@@ -100,7 +101,7 @@ def report_handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
     async def framed(request: Request[Any, Any, Any], batch: FromPath[str]) -> Response[Any]:
         page = await asyncio.to_thread(page_of, folder, batch)
         if request.headers.get("sec-fetch-dest", "iframe") != "iframe":  # opened by itself it could lead elsewhere
-            return Redirect(request.url.path.removesuffix("/page"), status_code=303)
+            return Redirect(full_path(request).removesuffix("/page"), status_code=303)
         return Response(page, media_type="text/html")
 
     return [report, framed]

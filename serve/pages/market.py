@@ -12,8 +12,8 @@ from litestar import Request, Response, get
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Template
 
+from serve.api.compression import Compressed
 from serve.api.problems import ProblemError
-from serve.pages.assets import Asset
 from serve.pages.site import Area, Site, Tab
 from stages.projects._base import Project
 
@@ -27,7 +27,7 @@ class Market:
     coverage: float
     dimensions: list[dict[str, Any]]
     price: dict[str, int]
-    adverts: Asset
+    adverts: Compressed
 
 
 def read_market(found: dict[str, Any]) -> Market:
@@ -37,7 +37,7 @@ def read_market(found: dict[str, Any]) -> Market:
         | ({} if "levels" in dimension else limits(dimension["values"]))
         for dimension in found["dimensions"]
     ]
-    adverts = Asset("application/json", gzip.compress(msgspec.json.encode(found), mtime=0))
+    adverts = Compressed("application/json", gzip.compress(msgspec.json.encode(found), mtime=0))
     return Market(found["total"], found["drawn"], found["coverage"], dimensions, limits(found["price"]), adverts)
 
 

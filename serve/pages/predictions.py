@@ -87,7 +87,8 @@ def short(text: str) -> str:
 
 def replay_command(request: Request[Any, Any, Any], prediction_id: str) -> str:
     """The command that reproduces a prediction, with the address that the browser used."""
-    url = f"{'https' if over_https(request) else 'http'}://{request.url.netloc}"
+    root = request.app.state.settings.root_path
+    url = f"{'https' if over_https(request) else 'http'}://{request.url.netloc}{root}"
     return shlex.join(["python", "-m", "stages.replay", prediction_id, "--url", url])
 
 
@@ -112,7 +113,7 @@ def prediction_handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
         if wanted:
             try:
                 entry, _ = await service.prediction(wanted)
-                return Redirect(f"/{entry.project}/predictions/{entry.id}", status_code=303)
+                return Redirect(f"{site.root}/{entry.project}/predictions/{entry.id}", status_code=303)
             except NotFoundError:
                 missing = True
         after = request.query_params.get("after")

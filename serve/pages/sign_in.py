@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
 from litestar import Response, get, post
 from litestar.datastructures import Cookie
@@ -23,12 +23,16 @@ logger = logging.getLogger("serve")
 
 def cookie(request: Call, value: str, seconds: int) -> Cookie:
     """The sign-in cookie: scripts do not see it, and other sites' pages do not send it."""
-    return Cookie(COOKIE, value=value, max_age=seconds, httponly=True, samesite="strict", secure=over_https(request))
+    root = request.app.state.settings.root_path
+    return Cookie(
+        COOKIE, value=value, max_age=seconds, httponly=True, samesite="strict", secure=over_https(request), path=root or "/"
+    )
 
 
-def local(address: str) -> str:
+def local(address: str, root: str) -> str:
     """An address within this server, or that of the home page: a link to the sign-in must not lead elsewhere."""
-    return address if address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable() else "/"
+    own = address.startswith(f"{root}/") and not address.startswith(("//", "/\\")) and address.isprintable()
+    return address if own else f"{root}/"
 
 
 def handlers(site: Site) -> list[BaseRouteHandler]:
@@ -42,8 +46,8 @@ def handlers(site: Site) -> list[BaseRouteHandler]:
     @get("/sign-in", opt=OPEN)
     async def ask(request: Call) -> Response[Any]:
         if not site.service.settings.api_keys:
-            return Redirect("/", status_code=303)
-        return form(local(request.query_params.get("next", "/")))
+            return Redirect(f"{site.root}/", status_code=303)
+        return form(local(request.query_params.get("next", ""), site.root))
 
     @post("/sign-in", opt=OPEN)
     async def sign_in(request: Call) -> Response[Any]:
@@ -51,18 +55,21 @@ def handlers(site: Site) -> list[BaseRouteHandler]:
         settings = site.service.settings
         given = read_form(await read_bytes(request, settings.max_form))
         guesser = Guesser(request)
-        key, next_page = given.get("key", "").strip(), local(given.get("next", "/"))
-        name = settings.key_names.get(digest(key))
+        key, next_page = given.get("key", "").strip(), local(given.get("next", ""), site.root)
+        found = digest(key)
+        name = settings.key_names.get(found)
         if name is None:
-            guesser.failed("wrong key at the sign-in")
+            guesser.failed(key, "wrong key at the sign-in")
             return form(next_page, refused=True)
         logger.info("signed in with key %s from %s", name, guesser.address)
-        return Redirect(next_page, status_code=303, cookies=[cookie(request, quote(key, safe=""), SIGNED_IN_FOR)])
+        session = request.app.state.sessions.open(found)
+        return Redirect(next_page, status_code=303, cookies=[cookie(request, session, SIGNED_IN_FOR)])
 
     @post("/sign-out", opt=OPEN)
     async def sign_out(request: Call) -> Response[Any]:
         refuse_strangers(request)
-        return Redirect("/sign-in", status_code=303, cookies=[cookie(request, "", 0)])
+        request.app.state.sessions.close(request.cookies.get(COOKIE, ""))
+        return Redirect(f"{site.root}/sign-in", status_code=303, cookies=[cookie(request, "", 0)])
 
     return [ask, sign_in, sign_out]
 

@@ -20,19 +20,17 @@ from litestar.response import Redirect, Template
 
 from serve.api.middleware import HEADERS as API_HEADERS
 from serve.api.middleware import identify
+from serve.api.prefix import full_path
 from serve.api.problems import STATUS, ProblemError, http_response, plain_response, problem_response, unexpected_response
-from serve.api.protection import NO_STORE, security_headers
+from serve.api.protection import NO_STORE
 from serve.api.telemetry import request_id
 from serve.models.loader import Model
 from serve.models.reports import ReportError, read_report
+from serve.pages.assets import CACHEABLE, Assets
 from serve.pages.format import FILTERS
 from serve.service import Service
 from stages.projects._base import Project
 
-CACHEABLE = security_headers(
-    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
-    b"form-action 'self'; frame-ancestors 'none'"
-)
 HEADERS = [*CACHEABLE, NO_STORE]
 OPT = {"page": True, "headers": HEADERS}  # of every handler of a page: it asks for a key and carries these headers
 TEMPLATES = Path(__file__).with_name("templates")
@@ -77,6 +75,8 @@ class Site:
         self.service = service
         self.projects = projects
         self.areas = areas
+        self.root = service.settings.root_path
+        self.assets = Assets(self.root)
         self._made: dict[tuple[str, str], tuple[Model, Any]] = {}
 
     def page(
@@ -98,7 +98,10 @@ class Site:
     def tabs(self, project: Project) -> list[dict[str, str]]:
         """The tabs of a project that have something to show."""
         tabs = [area.tab for area in self.areas if area.tab.shown(self, project.name)]
-        return [{"path": tab.path, "title": tab.title, "href": f"/{project.name}/{tab.path}".rstrip("/")} for tab in tabs]
+        return [
+            {"path": tab.path, "title": tab.title, "href": f"{self.root}/{project.name}/{tab.path}".rstrip("/")}
+            for tab in tabs
+        ]
 
     def home_of(self, project: Project) -> str:
         """The address of the first page of a project."""
@@ -138,8 +141,8 @@ def failed(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     if not wants_html(request):
         return response
     if response.status_code == HTTPStatus.UNAUTHORIZED:
-        address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        return Redirect(f"/sign-in?next={quote(address)}", status_code=303)
+        address = full_path(request) + (f"?{request.url.query}" if request.url.query else "")
+        return Redirect(f"{request.app.state.settings.root_path}/sign-in?next={quote(address)}", status_code=303)
     problem = msgspec.json.decode(response.content)
     page = request.app.state.site.page("error.html", status=response.status_code, problem=problem)
     page.headers.update({key: value for key, value in response.headers.items() if key.lower() == "retry-after"})
@@ -164,8 +167,10 @@ def wants_html(request: Request[Any, Any, Any]) -> bool:
     return "text/html" in request.headers.get("accept", "")
 
 
-def templates() -> JinjaTemplateEngine:
-    """The template engine: everything is escaped, and a name that is not there is an error."""
+def templates(root: str = "", static: str = "") -> JinjaTemplateEngine:
+    """The template engine, with the prefix of all addresses and that of the static files: everything is escaped, and a name
+    that is not there is an error.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -174,6 +179,7 @@ def templates() -> JinjaTemplateEngine:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    environment.globals |= {"root": root, "static": static}
     environment.filters |= FILTERS
     environment.policies["json.dumps_function"] = to_json  # `tojson` escapes the rest: <, >, & and '
     environment.policies["json.dumps_kwargs"] = {}

@@ -30,7 +30,7 @@ OPTIONS = [
 ]
 INSTALL = "apt-get update && apt-get install -y chromium"
 SERIOUS = ("serious", "critical")
-expect.set_options(timeout=60_000)  # the charts' JavaScript is made on the first request, which takes seconds
+expect.set_options(timeout=60_000)  # the charts' JavaScript is made after the start, which takes seconds
 
 
 def find_chromium() -> str | None:

@@ -30,9 +30,10 @@ def free_port() -> int:
 
 
 class Server:
-    """The server as `make serve` starts it; further settings as environment variables."""
+    """The server as `make serve` starts it; further settings as environment variables, and options of the command."""
 
-    def __init__(self, root: Path, folder: Path, **environment: str) -> None:
+    def __init__(self, root: Path, folder: Path, *options: str, **environment: str) -> None:
+        self.options = options
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.output = folder / "server.log"
@@ -49,7 +50,16 @@ class Server:
 
     def start(self) -> None:
         """Start, and wait until it is ready."""
-        command = [sys.executable, "-m", "serve", "--timeout-graceful-shutdown", "10", "--port", str(self.port)]
+        command = [
+            sys.executable,
+            "-m",
+            "serve",
+            "--timeout-graceful-shutdown",
+            "10",
+            "--port",
+            str(self.port),
+            *self.options,
+        ]
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(command, env=self._environment, stdout=output, stderr=output)
         deadline = time.monotonic() + 30

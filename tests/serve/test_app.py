@@ -52,7 +52,7 @@ with TestClient(create_app(settings)) as client:
         for path in ("", "/predict", "/model", "/history", "/monitoring", "/predictions"):
             client.get(f"/{name}{path}").raise_for_status()
         assert client.get(f"/{name}/market").status_code == (200 if load_project(name).market else 404)
-    for path in ("/openapi.json", "/docs", "/metrics", "/v1/projects", "/", "/static/vega.js"):
+    for path in ("/openapi.json", "/docs", "/metrics", "/v1/projects", "/", "/static/0/vega.js"):
         client.get(path).raise_for_status()
 print(json.dumps(sorted({module.partition(".")[0] for module in sys.modules})))
 """

@@ -1,5 +1,6 @@
 // What the model said of a row: the number, a picture of it, and what moved it.
 
+import { address } from "./api.js";
 import { draw } from "./charts.js";
 import { el, table } from "./dom.js";
 import { number, percent, signed } from "./format.js";
@@ -72,7 +73,7 @@ function showValue(schema, row, { prediction, interval }) {
 
 export function show(schema, row, answer, threshold) {
   const parts = schema.classifies ? showRisk(schema, answer, threshold) : showValue(schema, row, answer);
-  const link = el("a", { href: `/${schema.project}/predictions/${answer.prediction_id}` }, answer.prediction_id);
+  const link = el("a", { href: address(`/${schema.project}/predictions/${answer.prediction_id}`) }, answer.prediction_id);
   const warnings = answer.warnings.map((text) => el("p", { class: "notice warn" }, text));
   at("picture").replaceChildren(
     ...warnings, ...parts.filter(Boolean), el("p", { class: "note" }, "Logged as ", link, "."));

@@ -7,15 +7,18 @@ export class Problem extends Error {
   }
 }
 
+// An address of the server, which may be below a prefix: the scripts are in static/<version>/ there.
+export const address = (path) => new URL(`../..${path}`, import.meta.url).href;
+
 async function respond(path, options) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(address(path), options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, "The server cannot be reached.");
   }
-  if (response.status === 401) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname)}`);
+  if (response.status === 401) location.assign(address(`/sign-in?next=${encodeURIComponent(location.pathname)}`));
   if (!response.ok) {
     const body = await response.json().catch(() => ({}));
     const wait = Number(response.headers.get("retry-after")) || 0;

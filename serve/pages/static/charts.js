@@ -69,7 +69,7 @@ function tooltip(handler, event, item, value) {
 }
 
 export async function draw(figure, spec) {
-  bundle ??= import("/static/vega.js");
+  bundle ??= import("./vega.js");
   await bundle;
   const colours = style();
   const before = drawn.get(figure);

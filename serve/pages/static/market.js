@@ -1,7 +1,7 @@
 // The page "Market": filters over the adverts, and all that they change. The lists of the data hold the drawn adverts and behind
 // them the offers; a dimension's values are places among its levels, or numbers; null is what an advert does not say.
 
-import { get } from "./api.js";
+import { address, get } from "./api.js";
 import { debounced, el, json, table } from "./dom.js";
 import { number, percent, signed } from "./format.js";
 import { histogram, priceByCategory, priceByNumber } from "./market_charts.js";
@@ -100,7 +100,7 @@ function showOffers(data, offers, most) {
   const rows = found.slice(0, most).map(({ at: place, row, model, low, high, serves }) => {
     const asked = data.price[place];
     const difference = signed(percent(asked / model - 1), asked - model);
-    const link = el("a", { href: `/${project}/predict?${new URLSearchParams(row)}` }, inWords(row));
+    const link = el("a", { href: address(`/${project}/predict?${new URLSearchParams(row)}`) }, inWords(row));
     const served = serves === undefined ? "–" : bare(serves); // reports of older pipelines do not say
     return [link, bare(asked), bare(model), `${bare(low)} to ${bare(high)}`, difference, served];
   });

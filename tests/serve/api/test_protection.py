@@ -19,7 +19,7 @@ from litestar.testing import TestClient
 
 from serve.api.middleware import CACHEABLE, HEADERS, RequestMiddleware
 from serve.api.problems import ProblemError
-from serve.api.protection import TRACKED, RateLimiter, digest
+from serve.api.protection import TRACKED, Guesses, RateLimiter, digest
 from serve.app import create_app
 from tests.serve.checkout import example, settings
 from tests.serve.conftest import Client, Serve
@@ -39,7 +39,7 @@ PROTECTED = [
     ("POST", "/v1/reload"),
     ("DELETE", "/v1/predictions/7"),
 ]
-OPEN = ["/health", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/start.js"]
+OPEN = ["/health", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/0/start.js"]
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +157,53 @@ def test_guesses_at_the_admin_token_are_limited_and_logged(serve: Serve, caplog:
     assert client.post("/v1/toy/predict", json=example("toy")).status_code == 200
 
 
+def test_wrong_keys_are_limited_and_logged_and_a_right_one_from_another_address_is_taken(
+    serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(api_keys=[digest(KEY)], max_guesses=3, trusted_proxies=["192.0.2.7"])
+    monkeypatch.setattr(ASGIConnection, "client", Address("192.0.2.7", 1))
+    logging.getLogger("serve").propagate = True
+    guesser, other = ({"X-Forwarded-For": address} for address in ("10.0.0.1", "10.0.0.2"))
+    paths = ["/v1/toy", "/v1/toy/card", "/toy/predict", "/v1/toy", "/toy"]
+    found = [client.get(path, headers=guesser | {"X-API-Key": f"guess {n}"}).status_code for n, path in enumerate(paths)]
+    assert found == [401, 401, 401, 429, 429]
+    assert [record.message for record in caplog.records if "wrong" in record.message] == [
+        f"wrong key at {path}, from 10.0.0.1" for path in paths[:3]
+    ]
+    refused = client.post("/v1/toy/predict", json=example("toy"), headers=guesser | {"X-API-Key": KEY})
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) <= 20
+    assert "wrong keys or tokens a minute" in refused.json()["detail"]
+    assert client.post("/v1/toy/predict", json=example("toy"), headers=other | {"X-API-Key": KEY}).status_code == 200
+    assert client.get("/v1/toy", headers=guesser).status_code == 401  # without a key nothing is guessed
+    assert client.get("/health", headers=guesser).status_code == 200
+
+
+def test_a_client_with_an_old_key_does_not_use_up_the_budget_of_its_address(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = serve(api_keys=[digest(KEY)], max_guesses=2)
+    logging.getLogger("serve").propagate = True
+    assert statuses(client, 5, **{"X-API-Key": "an old key"}) == [401] * 5
+    assert statuses(client, 1, **{"X-API-Key": KEY}) == [200]
+    assert len([record for record in caplog.records if "wrong key" in record.message]) == 1
+
+
+def test_the_same_wrong_secret_counts_once_a_minute_and_what_is_remembered_is_bounded() -> None:
+    now = 0.0
+    guesses = Guesses(2, clock=lambda: now)
+    assert [guesses.count("a", "x"), guesses.count("a", "x"), guesses.count("b", "x")] == [True, False, True]
+    now = 60.0
+    assert guesses.count("a", "x")
+    assert guesses.count("a", "y")
+    with pytest.raises(ProblemError, match="More than 2 wrong keys or tokens a minute; try again in 30 s"):
+        guesses.require("a")
+    guesses.require("b")
+    for number in range(TRACKED + 10):
+        guesses.count("c", str(number))
+    assert len(guesses._seen) == TRACKED
+
+
 def test_reloads_and_erasures_leave_a_line_with_the_name_of_the_key(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     client = serve(api_keys=[f"till:{digest(KEY)}", digest(OTHER)])
     logging.getLogger("serve").propagate = True
@@ -253,9 +300,9 @@ def test_every_answer_has_the_security_headers_and_a_request_id(serve: Serve) ->
     client = serve(cors_origins=["https://listed.example"], max_body=2_000)
     check_headers(client.get("/health"), 200)
     check_headers(client.get("/docs"), 200)
-    check_headers(client.get("/docs/files/swagger-ui.css"), 200, CACHEABLE)
+    check_headers(client.get("/docs/0/swagger-ui.css", headers={"Accept-Encoding": "gzip"}), 200, CACHEABLE)
     check_headers(client.get("/nowhere"), 404)
-    check_headers(client.get("/docs/files/nothing.js"), 404, CACHEABLE)
+    check_headers(client.get("/docs/0/nothing.js"), 404, CACHEABLE)
     check_headers(client.put("/health"), 405)
     check_headers(client.post("/v1/toy/predict", json={}), 422)
     check_headers(client.post("/v1/toy/predict", json={"x": "x" * 3_000}), 413)

@@ -29,7 +29,7 @@ try { say("page " + parent.document.title); } catch { say("no page around"); }
 fetch("/v1/projects").then(() => say("a request went out"), () => say("no request"));
 fetch("http://127.0.0.1:9/").catch(() => say("no other server"));
 const image = new Image(); image.onload = () => say("an image came"); image.onerror = () => say("no image");
-image.src = "/static/icon.svg";
+image.src = "/static/0/icon.svg";
 </script>"""
 BLOCKED = ("Content Security Policy", "Failed to fetch", "violates the following", "sandboxed")
 

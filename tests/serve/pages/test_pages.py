@@ -272,7 +272,7 @@ def test_pages_are_found_from_any_folder(serve: Serve, tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     client = serve()
     assert page(client, "/toy/predict")
-    assert client.get("/static/style.css").status_code == 200
+    assert client.get(f"{client.app.state.site.assets.address}/style.css").status_code == 200
 
 
 def test_a_first_page_is_small_and_quick(client: Client, project: Project) -> None:
@@ -285,44 +285,7 @@ def test_a_first_page_is_small_and_quick(client: Client, project: Project) -> No
         assert len(text) + scripts < 400_000
 
 
-def test_static_files_are_sent_once_and_then_only_compared(client: Client) -> None:
-    for file in STATIC.iterdir():
-        response = client.get(f"/static/{file.name}")
-        assert response.content == file.read_bytes()
-        assert response.headers["content-encoding"] == "gzip"
-        kind = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}[file.suffix]
-        assert response.headers["content-type"].startswith(kind)
-        again = client.get(f"/static/{file.name}", headers={"If-None-Match": response.headers["etag"]})
-        assert (again.status_code, again.content) == (304, b"")
-    plain = client.get("/static/style.css", headers={"Accept-Encoding": "identity"})
-    assert "content-encoding" not in plain.headers
-    assert plain.content == (STATIC / "style.css").read_bytes()
-
-
-@pytest.mark.parametrize("name", ["nothing.js", "..%2Fassets.py", "%2e%2e%2f%2e%2e%2fapp.py"])
-def test_nothing_but_static_files_is_sent_as_such(client: Client, name: str) -> None:
-    assert client.get(f"/static/{name}").status_code == 404
-
-
-@pytest.mark.slow
-def test_the_charts_come_from_this_server_and_where_they_cannot_the_page_goes_on(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    response = serve().get("/static/vega.js")
-    assert response.headers["content-type"].startswith("text/javascript")
-    assert b"window.vegaEmbed" in response.content
-    monkeypatch.setattr("serve.pages.assets.EMIT", "raise SystemExit('no bundle today')")
-    client = serve()
-    failed = client.get("/static/vega.js")
-    assert failed.status_code == 503
-    assert "JavaScript" in failed.json()["detail"]
-    monkeypatch.setattr("serve.pages.assets.EMIT", "import gzip, sys; sys.stdout.buffer.write(gzip.compress(b'later'))")
-    assert client.get("/static/vega.js").content == b"later"
-    monkeypatch.undo()
-    assert client.get("/static/vega.js").content == b"later"  # made once
-
-
-@pytest.mark.parametrize("path", ["/nowhere", "/toy/nowhere", "/v1/nowhere", "/static/no/such"])
+@pytest.mark.parametrize("path", ["/nowhere", "/toy/nowhere", "/v1/nowhere", "/static/no/such/file"])
 def test_a_browser_gets_a_page_for_an_error_and_everybody_else_problem_details(client: Client, path: str) -> None:
     response = client.get(path, headers=BROWSER)
     assert response.status_code == 404
@@ -391,6 +354,11 @@ def cookie_of(response: Any) -> str:
     return next(text for text in response.headers.get_list("set-cookie") if text.startswith(f"{COOKIE}="))
 
 
+def session_of(response: Any) -> str:
+    """The id that the sign-in cookie holds."""
+    return cookie_of(response).partition(";")[0].removeprefix(f"{COOKIE}=")
+
+
 def sign_in(client: Client, key: str = KEY, **headers: str) -> Any:
     form = {"key": key, "next": "/toy/predict"}
     return client.post("/sign-in", data=form, headers=OWN | headers, follow_redirects=False)
@@ -439,7 +407,7 @@ def test_guesses_at_the_sign_in_are_limited(serve: Serve) -> None:
     client = serve(api_keys=[digest(KEY)], max_guesses=2)
     assert [sign_in(client, f"guess {number}").status_code for number in range(3)] == [401, 401, 429]
     assert sign_in(client).status_code == 429
-    assert client.get("/toy/predict", headers={"X-API-Key": KEY}).status_code == 200
+    assert client.get("/toy/predict", headers={"X-API-Key": KEY}).status_code == 429
 
 
 def test_a_large_form_is_refused_before_it_is_read_into_fields(serve: Serve) -> None:
@@ -494,14 +462,33 @@ def try_cookie(client: Client, value: str) -> int:
     return client.get("/v1/toy", headers={b"Cookie": f"{COOKIE}={value}".encode()}).status_code
 
 
-@pytest.mark.slow
-def test_a_cookie_is_good_in_every_process_until_its_key_is_removed(serve: Serve) -> None:
-    assert try_cookie(serve(api_keys=[digest(KEY)]), KEY) == 200
-    assert try_cookie(serve(api_keys=[digest(OTHER), digest(KEY).upper()]), KEY) == 200
-    assert try_cookie(serve(api_keys=[digest(OTHER)]), KEY) == 401
+def test_the_cookie_holds_no_key_and_a_new_id_for_every_sign_in(serve: Serve) -> None:
     client = serve(api_keys=[digest(KEY)])
-    for bad in (digest(KEY), KEY[:-1], "9" * 5000, "%", "%ff", "é.é", ""):
+    values = [session_of(sign_in(client)) for _ in range(2)]
+    assert len(set(values)) == 2
+    for value in values:
+        assert KEY not in value
+        assert digest(KEY) not in value
+        assert len(value) >= 32
+        assert try_cookie(client, value) == 200
+    for bad in (KEY, digest(KEY), digest(values[0]), values[0][:-1], "9" * 5000, "%ff", "é.é", ""):
         assert try_cookie(client, bad) == 401, bad
+
+
+def test_a_session_ends_with_the_sign_out_and_no_other_does(serve: Serve) -> None:
+    client = serve(api_keys=[digest(KEY)])
+    first, second = (session_of(sign_in(client)) for _ in range(2))
+    client.post("/sign-out", headers=OWN, follow_redirects=False)
+    assert (try_cookie(client, first), try_cookie(client, second)) == (200, 401)
+
+
+def test_a_session_ends_with_its_key_and_with_the_process(serve: Serve) -> None:
+    client = serve(api_keys=[digest(KEY), digest(OTHER)])
+    value = session_of(sign_in(client))
+    assert try_cookie(serve(api_keys=[digest(KEY)]), value) == 401
+    assert try_cookie(client, value) == 200
+    del client.app.state.settings.key_names[digest(KEY)]
+    assert try_cookie(client, value) == 401
 
 
 def test_a_budget_is_kept_by_the_key_that_signed_in(serve: Serve) -> None:
