@@ -9,6 +9,7 @@ from uvicorn.main import main as uvicorn
 from serve.log.spill import Spill
 from serve.settings import WrongSettingsError, read_settings
 
+SWITCH_SECONDS = 0.001  # that a thread keeps the interpreter for: a single row waits for that of a batch several times
 STOP_SECONDS = 20  # that a shutdown waits for the requests at work
 OPTIONS = [
     "--factory", "serve.app:create_app",
@@ -39,4 +40,5 @@ def check() -> None:
 if __name__ == "__main__":
     if not {"--help", "--version"} & {*sys.argv}:
         check()
+    sys.setswitchinterval(SWITCH_SECONDS)
     uvicorn([*OPTIONS, *sys.argv[1:]])
