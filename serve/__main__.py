@@ -15,6 +15,7 @@ from serve.log.spill import Spill
 from serve.log.store import check_schema
 from serve.settings import WrongSettingsError, read_settings
 
+SWITCH_SECONDS = 0.001  # that a thread keeps the interpreter for: a single row waits for that of a batch several times
 STOP_SECONDS = 20  # that a shutdown waits for the requests at work
 OPTIONS = [
     "--factory", "serve.app:create_app",
@@ -69,4 +70,5 @@ if __name__ == "__main__":
     options = take_root_path(sys.argv[1:])
     if not {"--help", "--version"} & {*options}:
         check()
+    sys.setswitchinterval(SWITCH_SECONDS)
     uvicorn([*OPTIONS, *options])

@@ -6,10 +6,11 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 from serve.log.prediction_log import Entry, Feedback, Outcome, Overloaded, PredictionLog, Unavailable
 from serve.metrics import Metrics
@@ -28,10 +29,13 @@ logger = logging.getLogger("serve")
 
 TRIES, PAUSE = 20, 1.0  # for the log to have room for a part of a file: how often, and seconds between
 TOO_EXTREME = "the prediction is no finite number: the values are too extreme together"
-SLICE = 100  # rows of a batch worked on at a time, between which single rows get their turn
+SLICE = 100  # rows of a batch worked on at a time, between which other batches and single rows get their turn
+BATCHES = 2  # at work at once, so that one is scored while another is logged; the others wait, first come, first served
 PURGE_EVERY = 3600.0
 DRIFT_EVERY = 60.0
 DRIFT_FRESH = 2.0  # seconds for which a result is reused, so that frequent requests are cheap
+
+Result = TypeVar("Result")
 
 
 class UnavailableError(Exception):
@@ -62,8 +66,11 @@ class Service:
             max_queue=settings.max_queue,
             on_commit=self.metrics.count_commit,
         )
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="batch")
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
+        # A thread for each kind of work, so that none of them waits for another kind.
+        self._scoring = ThreadPoolExecutor(1, thread_name_prefix="batch")
+        self._explaining = ThreadPoolExecutor(1, thread_name_prefix="explain")
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="background")  # models are loaded, drift is computed
+        self._turns = asyncio.Semaphore(BATCHES)
         self._tasks: list[asyncio.Task[None]] = []
         self._drift: dict[str, tuple[float, Drift]] = {}
 
@@ -88,13 +95,13 @@ class Service:
         await asyncio.gather(*self._tasks, return_exceptions=True)  # none may read while the log closes: that would hang
         if self.settings.log:
             await self.log.stop(self.settings.drain_seconds)
-        self._worker.shutdown()
-        self._loader.shutdown()
+        for executor in (self._scoring, self._explaining, self._background):
+            executor.shutdown()
 
     async def load(self, name: str) -> Model:
         """Load, verify and try what is checked out, then swap it in. LoadError leaves the old model serving."""
         try:
-            answerer = await asyncio.get_running_loop().run_in_executor(self._loader, load_answerer, name, self.settings)
+            answerer = await self._in(self._background, load_answerer, name, self.settings)
         except LoadError as error:
             self.failures[name] = str(error)
             logger.warning("%s: not loaded: %s", name, error)
@@ -130,18 +137,19 @@ class Service:
         """The answers to many rows as JSON, in their order, sent only after the log holds them all."""
         start = time.perf_counter_ns()
         answerer = self.answerer(name)
-        rows = answerer.model.codec.read_batch(body)
         answers: list[Answered] = []
         entries: list[Entry] = []
-        for first in range(0, len(rows), SLICE):
-            part = rows[first : first + SLICE]
-            try:
-                answered, logged = await self._answer(answerer, part, threshold, request_id, start, inline=False)
-            except TooExtremeError as error:
-                raise TooExtremeError(first + error.row) from None
-            answers += answered
-            entries += logged
-        await self._record(name, answers, entries)
+        async with self._turns:
+            rows = await self._in(self._scoring, answerer.model.codec.read_batch, body)
+            for first in range(0, len(rows), SLICE):
+                part = rows[first : first + SLICE]
+                try:
+                    answered, logged = await self._answer(answerer, part, threshold, request_id, start, inline=False)
+                except TooExtremeError as error:
+                    raise TooExtremeError(first + error.row) from None
+                answers += answered
+                entries += logged
+            await self._record(name, answers, entries)
         return b'{"predictions":[' + b",".join([answered.body for answered in answers]) + b"]}"
 
     async def predict_file(
@@ -191,7 +199,7 @@ class Service:
         real requests.
         """
         answerer = self.answerer(name)
-        rows = answerer.model.codec.read_batch(body)
+        rows = await self._in(self._scoring, answerer.model.codec.read_batch, body)
         if len(rows) > SLICE:
             raise wrong_fields([FieldError("rows", f"List should have at most {SLICE} items to be tried out")])
         answers, _ = await self._answer(answerer, rows, None, "", time.perf_counter_ns(), inline=False)
@@ -203,7 +211,7 @@ class Service:
         row = answerer.model.codec.read_row(body)
         answerer.model.codec.fill_date([row], datetime.now(UTC).date())
         if answerer.explains_slowly:
-            return await asyncio.get_running_loop().run_in_executor(self._worker, answerer.explain, row)
+            return await self._in(self._explaining, answerer.explain, row)
         return answerer.explain(row)
 
     async def feedback(self, name: str, prediction_id: str, outcome: Outcome) -> list[Feedback]:
@@ -233,7 +241,7 @@ class Service:
         if found is None or time.monotonic() - seen >= DRIFT_FRESH:
             with self._reading():
                 recent = await self.log.recent(name, self.settings.drift_rows)
-            found = await asyncio.get_running_loop().run_in_executor(self._worker, drift_of, model, recent)
+            found = await self._in(self._background, drift_of, model, recent)
             self._drift[name] = time.monotonic(), found
             self.metrics.show_drift(name, found)
         return found
@@ -302,7 +310,7 @@ class Service:
             answers = answerer.score_all(rows, threshold)
             return answers, log_entries(answers, answerer.model, request_id, start)
 
-        return work() if inline else await asyncio.get_running_loop().run_in_executor(self._worker, work)
+        return work() if inline else await self._in(self._scoring, work)
 
     async def _record(self, name: str, answers: list[Answered], entries: list[Entry]) -> None:
         """Log and count answers; UnavailableError where the log cannot take them."""
@@ -313,7 +321,13 @@ class Service:
                 raise UnavailableError(f"The prediction cannot be logged: {error}.", busy=True) from None
             except Overloaded:
                 raise UnavailableError("The prediction log cannot keep up; try again shortly.", busy=True) from None
-        self.metrics.count_predictions(name, answers)
+        if len(answers) == 1:
+            self.metrics.count_predictions(name, answers)
+        else:
+            await self._in(self._scoring, self.metrics.count_predictions, name, answers)
+
+    async def _in(self, executor: ThreadPoolExecutor, work: Callable[..., Result], *arguments: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(executor, work, *arguments)
 
     async def _watch_drift(self) -> None:
         while True:

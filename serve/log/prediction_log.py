@@ -1,7 +1,8 @@
 """The prediction log: every served prediction is in the database, or safe on disk, before its response is sent.
 
 Entries wait in a queue; one writer takes all that wait and commits them together, so that requests which arrive during a
-commit share the next one and nobody waits for a timer. While the database is down, groups go to spill files instead
+commit share the next one and nobody waits for a timer. Appends of many rows are committed in parts, in turns with the single
+rows, which would wait for the whole of each otherwise. While the database is down, groups go to spill files instead
 (synced before they are acknowledged); a background task connects again and replays them. Replaying twice does no harm: ids
 are unique and an entry that is already there is ignored. So neither `kill -9` nor a database that dies in the middle of a
 commit, having done it or not, loses or repeats an acknowledged entry.
@@ -40,6 +41,7 @@ __all__ = ["Entry", "Feedback", "Outcome", "Overloaded", "PredictionLog", "Recen
 
 _log = logging.getLogger(__name__)
 
+PART = 200  # rows of an append of many in one commit: a single row waits for at most one of these
 REPLAY = 500  # rows of one replay commit, and of one purge: live groups wait for at most one of these
 FIRST_RETRY, LAST_RETRY = 0.1, 5.0
 
@@ -100,8 +102,10 @@ class PredictionLog(LogQueries):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
         self._store = connect(url, timeout, self._in_thread)
         self._spill = Spill(Path(spill_path))
-        self._queue: deque[_Waiting] = deque()
+        self._singles: deque[_Waiting] = deque()
+        self._parts: deque[_Waiting] = deque()  # of appends of many rows, which wait in a queue of their own
         self._group: list[_Waiting] = []  # what the writer has taken from the queue
+        self._part_is_next = False
         self._queued = 0
         self._rows = self._commits = self._last_rows = 0
         self._last_seconds = 0.0
@@ -140,9 +144,10 @@ class PredictionLog(LogQueries):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for waiting in [*self._group, *self._queue]:
+        for waiting in [*self._group, *self._singles, *self._parts]:
             _fail(waiting, Unavailable("the log was stopped before this was written"))
-        self._queue.clear()
+        self._singles.clear()
+        self._parts.clear()
         self._queued, self._tasks, self._reason = 0, [], "stopped"
         with contextlib.suppress(TimeoutError):  # a disk that hangs holds the writer thread
             async with asyncio.timeout(2 * self._timeout):
@@ -151,7 +156,9 @@ class PredictionLog(LogQueries):
         self._thread.shutdown(wait=False)
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Return once all entries are durable, together. Overloaded, Unavailable or ValueError: none of them is."""
+        """Return once all entries are durable. Overloaded, Unavailable or ValueError: none of them is, unless the database
+        went away before those written could be erased.
+        """
         if not self._accepts:
             raise Unavailable(self._reason or "the log is stopping")
         for entry in entries:
@@ -160,11 +167,30 @@ class PredictionLog(LogQueries):
             return
         if self._queued + len(entries) > self.max_queue:
             raise Overloaded(f"{self._queued} predictions wait to be logged")
-        waiting = _Waiting(entries, asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
         self._queued += len(entries)
         self._wake.set()
-        await waiting.done
+        loop = asyncio.get_running_loop()
+        parts = [_Waiting(entries[at : at + PART], loop.create_future()) for at in range(0, len(entries), PART)]
+        if len(entries) == 1:
+            self._singles += parts
+            await parts[0].done
+        else:
+            self._parts += parts
+            await self._all(parts)
+
+    async def _all(self, parts: list[_Waiting]) -> None:
+        """Wait for the parts of an append. If one fails, its failure is raised once the others are erased."""
+        failures = await asyncio.gather(*[part.done for part in parts], return_exceptions=True)
+        failure = next((failure for failure in failures if failure is not None), None)
+        if failure is None:
+            return
+        kept = [entry.id for part, failed in zip(parts, failures, strict=True) if failed is None for entry in part.entries]
+        if kept:
+            try:
+                await self._erase(kept)
+            except Unavailable as error:
+                _log.error("%d predictions that were not answered may be in the log: %s", len(kept), error)
+        raise failure
 
     def stats(self) -> Stats:
         """The state of the log now."""
@@ -216,15 +242,18 @@ class PredictionLog(LogQueries):
 
         Unavailable if the database may still hold it: ask again then.
         """
-        if (key := canonical(prediction_id)) is None:
-            return False
+        key = canonical(prediction_id)
+        return key is not None and await self._erase([key])
+
+    async def _erase(self, keys: list[str]) -> bool:
+        """`delete` for several ids; True if there was any."""
 
         async def work(connection: AsyncConnection) -> int:
-            return (await connection.execute(delete(predictions).where(predictions.c.id == key))).rowcount
+            return (await connection.execute(delete(predictions).where(predictions.c.id.in_(keys)))).rowcount
 
         async with self._writing:
             try:
-                spilled: bool = await self._in_thread(self._spill.erase, key)
+                spilled = any([await self._in_thread(self._spill.erase, key) for key in keys])
             except OSError as error:
                 raise Unavailable(f"the spill files cannot be rewritten: {reason(error)}") from error
             stored = await self._change(work)
@@ -252,20 +281,19 @@ class PredictionLog(LogQueries):
     async def _write(self) -> None:
         while True:
             await self._wake.wait()
-            while self._queue:
+            while self._singles or self._parts:
                 self._group = self._take()
                 await self._commit(self._group)
                 await asyncio.sleep(0)  # lets those who were just answered join the next group
             self._wake.clear()
 
     def _take(self) -> list[_Waiting]:
-        """All that waits, in whole appends, up to `max_rows`."""
-        group = [self._queue.popleft()]
-        rows = len(group[0].entries)
-        while self._queue and rows + len(self._queue[0].entries) <= self.max_rows:
-            group.append(self._queue.popleft())
-            rows += len(group[-1].entries)
-        return group
+        """All single rows that wait, up to `max_rows`, in turns with one part of an append of many."""
+        if self._parts and (self._part_is_next or not self._singles):
+            self._part_is_next = False
+            return [self._parts.popleft()]
+        self._part_is_next = True
+        return [self._singles.popleft() for _ in range(min(len(self._singles), self.max_rows))]
 
     async def _commit(self, group: list[_Waiting]) -> None:
         entries = [entry for waiting in group for entry in waiting.entries]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,9 @@ from serve.app import create_app
 from serve.log.prediction_log import PredictionLog
 from serve.models.answers import Answerer
 from serve.models.loader import Model, load_model
+from serve.models.rows import RowCodec
 from serve.models.stability import Drift
-from serve.service import SLICE
+from serve.service import BATCHES, SLICE, Service
 from tests.serve.checkout import example, json_rows, settings, swap_in_other
 from tests.serve.conftest import Client, Database, Serve
 
@@ -183,14 +187,59 @@ def test_the_watch_over_drift_survives_an_error_and_the_health_says_so(
     until(lambda: client.get("/health").json()["status"] == "healthy")
 
 
-def test_a_long_explanation_is_worked_out_beside_the_event_loop(serve: Serve) -> None:
+def test_rows_and_batches_are_answered_while_a_long_explanation_is_at_work(serve: Serve) -> None:
     client = serve()
     service = client.app.state.service
-    seen: list[str] = []
+    begun, answered, in_time = threading.Event(), threading.Event(), list[bool]()
     answerer = Answerer(service.active["toy"].model)
     answerer.explains_slowly = True
     explain = answerer.explain
-    answerer.explain = lambda row: seen.append(threading.current_thread().name) or explain(row)  # type: ignore[method-assign, func-returns-value]
+
+    def explain_until_the_others_are_answered(row: Any) -> bytes:
+        begun.set()
+        in_time.append(answered.wait(10))
+        return explain(row)
+
+    answerer.explain = explain_until_the_others_are_answered  # type: ignore[method-assign]
     service.active["toy"] = answerer
-    assert client.post("/v1/toy/explain", json=example("toy")).status_code == 200
-    assert seen[0].startswith("batch")
+    with ThreadPoolExecutor(1) as pool:
+        explained = pool.submit(client.post, "/v1/toy/explain", json=example("toy"))
+        assert begun.wait(10)
+        assert predict(client).status_code == 200
+        assert client.post("/v1/toy/predict/batch", json={"rows": json_rows("toy", 2 * SLICE)}).status_code == 200
+        assert client.get("/v1/toy/drift").status_code == 200
+        answered.set()
+        assert explained.result().status_code == 200
+    assert in_time == [True]
+
+
+def test_batches_wait_for_each_other_rather_than_that_the_log_refuses_them(checkout: Path, tmp_path: Path) -> None:
+    body = json.dumps({"rows": json_rows("toy", 200)}).encode()
+
+    async def scenario() -> None:
+        service = Service(settings(checkout, tmp_path, projects=["toy"], max_queue=BATCHES * 200))
+        await service.start()
+        async with service.log._writing:
+            batches = [asyncio.create_task(service.predict_batch("toy", body, None, "request")) for _ in range(3 * BATCHES)]
+            async with asyncio.timeout(15):
+                while service.log.stats().queued < BATCHES * 200:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.2)  # in which others would be refused
+        for answer in await asyncio.gather(*batches):
+            assert len(json.loads(answer)["predictions"]) == 200
+        assert service.log.stats().rows == 3 * BATCHES * 200
+        await service.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_is_read_beside_the_event_loop(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    readers, read = list[str](), RowCodec.read_batch
+
+    def read_batch(codec: RowCodec, body: bytes) -> list[Any]:
+        readers.append(threading.current_thread().name)
+        return read(codec, body)
+
+    monkeypatch.setattr(RowCodec, "read_batch", read_batch)
+    assert client.post("/v1/toy/predict/batch", json={"rows": [example("toy")]}).status_code == 200
+    assert [name.rpartition("_")[0] for name in readers] == ["batch"]

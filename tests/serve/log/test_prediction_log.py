@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from serve.log.prediction_log import Entry, Overloaded, PredictionLog, Unavailable
+from serve.log.prediction_log import PART, Entry, Overloaded, PredictionLog, Unavailable
 from serve.log.spill import REJECTED, Spill
 from tests.serve.conftest import Database
 from tests.serve.logs import MISSING, NOW, all_ids, entry, opened
@@ -63,14 +63,58 @@ def test_concurrent_appends_share_commits(database: Database, tmp_path: Path) ->
     asyncio.run(scenario())
 
 
-def test_an_append_of_many_rows_is_one_commit_of_all_or_nothing(database: Database, tmp_path: Path) -> None:
+def test_an_append_of_many_rows_is_all_or_nothing(database: Database, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with opened(database.url, tmp_path, max_rows=100) as log:
-            await log.append([entry() for _ in range(250)])
-            assert (log.stats().commits, log.stats().last_commit_rows) == (1, 250)
+        async with opened(database.url, tmp_path) as log:
+            await log.append([entry() for _ in range(PART + 50)])
+            assert (log.stats().commits, log.stats().last_commit_rows) == (2, 50)
+            rows = [entry() for _ in range(3 * PART)]
+            rows[PART] = entry(latency_us=2**70)
             with pytest.raises(ValueError, match="refuses"):
-                await log.append([*[entry() for _ in range(200)], entry(latency_us=2**70)])
-            assert len(await all_ids(log)) == 250
+                await log.append(rows)
+            assert len(await all_ids(log)) == PART + 50
+
+    asyncio.run(scenario())
+
+
+def test_what_was_spilled_of_an_append_that_failed_is_erased_too(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, parts = Spill.write, list[int]()
+
+    def write_until_the_disk_is_full(spill: Spill, entries: Sequence[Entry]) -> None:
+        parts.append(len(entries))
+        if len(parts) == 3:
+            raise OSError(28, "No space left on device")
+        write(spill, entries)
+
+    monkeypatch.setattr(Spill, "write", write_until_the_disk_is_full)
+
+    async def scenario() -> None:
+        (tmp_path / "database").touch()
+        async with opened(sqlite_url, tmp_path) as log:
+            await log.append([entry()])
+            with pytest.raises(Unavailable, match="No space left"):
+                await log.append([entry() for _ in range(2 * PART)])
+            text = b"".join(path.read_bytes() for path in (tmp_path / "spill").iterdir())
+            assert text.count(b"\n") == 1
+        assert parts == [1, PART, PART]
+
+    asyncio.run(scenario())
+
+
+def test_single_rows_and_parts_of_large_appends_are_committed_in_turns(database: Database, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        commits: list[int] = []
+        settings = {"max_rows": 2, "on_commit": lambda _, rows: commits.append(rows)}
+        async with opened(database.url, tmp_path, **settings) as log:
+            async with log._writing:
+                waiting = [asyncio.create_task(log.append([entry() for _ in range(3 * PART)]))]
+                await asyncio.sleep(0.01)
+                waiting += [asyncio.create_task(log.append([entry()])) for _ in range(5)]
+                await asyncio.sleep(0.01)
+            await asyncio.gather(*waiting)
+        assert commits == [PART, 2, PART, 2, PART, 1]
 
     asyncio.run(scenario())
 
