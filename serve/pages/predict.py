@@ -103,7 +103,8 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
         threshold, content = read_threshold(request), await read_file(request)
         parts = site.service.predict_file(project.name, content, threshold, request_id.get())
         first = await anext(parts)  # which refuses what is no table, before the response begins
-        return Stream(progress_lines(first, parts), media_type="application/x-ndjson")
+        headers = {"X-Accel-Buffering": "no"}  # nginx is to send on every part when it comes
+        return Stream(progress_lines(first, parts), media_type="application/x-ndjson", headers=headers)
 
     @post("/predict/try", status_code=200)
     async def try_out(request: Request[Any, Any, Any]) -> list[Tried]:

@@ -55,6 +55,7 @@ def test_the_parts_of_a_predicted_file_are_not_held_back(client: Client) -> None
     headers = {"Content-Type": "text/csv", **GZIP}
     response, body = raw(client, "/toy_plain/predict/file", "POST", content=file, headers=headers)
     assert "content-encoding" not in response.headers
+    assert response.headers["x-accel-buffering"] == "no"
     assert body.count(b"\n") == 6
 
 
