@@ -18,23 +18,23 @@ def main(name: str) -> None:
     from stages.evaluation.settings import Evaluate
     from stages.modeling.pipeline import predict_scores
     from stages.projects._base import load_project
+    from stages.runtime.wording import metric, metric_interval, words
 
     project, settings, paths = load_project(name), load_block(name, "evaluate", Evaluate), Paths(name)
     model, manifest = read_pickle(paths.model / "model.joblib"), read_json(paths.model / "manifest.json")
     train, test = (read_parquet(paths.data / f"{side}.parquet") for side in ("train", "test"))
     values = predict_scores(model, test, project)
     evaluation = build_evaluation(project, manifest, model, train, test, values, settings, load_seed())
-    metrics = {metric: found["value"] for metric, found in evaluation["metrics"].items() if not metric.endswith("_at_half")}
+    metrics = {key: found["value"] for key, found in evaluation["metrics"].items() if not key.endswith("_at_half")}
 
     for plot, frame in plot_frames(project, manifest, test[project.target].to_numpy(), values, evaluation).items():
         write(paths.reports / "plots" / f"{plot}.csv", partial(frame.to_csv, index=False, float_format="%.6g"))
     write_json(paths.reports / "evaluation.json", {"model": manifest["model"], **evaluation})
     write_json(paths.reports / "metrics.json", {name: metrics})
-    primary = evaluation["metrics"][project.primary_metric]
-    print(
-        f"{name}: {project.primary_metric} {primary['value']:.5g} (95 % {primary['low']:.5g} to {primary['high']:.5g}), "
-        f"without looking at the row {evaluation['baseline']['value']:.5g}"
-    )
+    primary, unit = project.primary_metric, project.unit
+    found, baseline = evaluation["metrics"][primary], metric(evaluation["baseline"]["value"], primary, unit)
+    value, interval = metric(found["value"], primary, unit), metric_interval(found, primary, unit)
+    print(f"{name}: {words(primary)} {value} (95 % interval {interval}), without looking at the row {baseline}")
 
 
 if __name__ == "__main__":

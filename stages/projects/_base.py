@@ -71,7 +71,8 @@ class Project:
     rows with the columns of the public data; `shift` is one of the project's `shifts` or None. `groups` gives, per row, the
     object whose rows must stay on one side of a split. `derived_from` names the field that a feature of another name is made
     from, under which explanations report it. `market`, of a project that estimates prices, names the columns of the record
-    and the features by which adverts are filtered on the page about their market, with their titles.
+    and the features by which adverts are filtered on the page about their market, with their titles. `contact` is who
+    answers questions about the models, for the model card.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Project:
     derived_from: Mapping[str, str] = field(default_factory=dict)
     market: Mapping[str, str] = field(default_factory=dict)
     shifts: tuple[str, ...] = ()
+    contact: str = "the maintainers of this repository"
 
     def __post_init__(self) -> None:
         """Refuse a project whose target, or another column that only training may see, is among its inputs."""

@@ -1,4 +1,4 @@
-"""What metrics are called, which of them are better when higher, and how they are written for people."""
+"""What metrics are called, which of them are better when higher, and which are shares or amounts."""
 
 from __future__ import annotations
 
@@ -29,14 +29,3 @@ TITLES = {
 }
 SHARES = {"median_ape", "mape", "smape", "interval_coverage"}
 AMOUNTS = {"rmse", "mae", "interval_width"}
-
-
-def metric_text(name: str, value: float | None, unit: str = "") -> str:
-    """A metric for people: shares in per cent, amounts with their unit."""
-    if value is None:
-        return "-"
-    if name in SHARES:
-        return f"{value:.1%}"
-    if name in AMOUNTS:
-        return f"{value:,.0f} {unit}" if abs(value) >= 1000 else f"{value:.3g} {unit}"
-    return f"{value:.3f}"

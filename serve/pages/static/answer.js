@@ -2,7 +2,7 @@
 
 import { draw } from "./charts.js";
 import { el, table } from "./dom.js";
-import { number, percent, signed } from "./format.js";
+import { number, percent, points, signed } from "./format.js";
 
 const MOST = 10; // contributions in the chart
 const LEVELS = { low: "good", medium: "warn", high: "bad" };
@@ -12,7 +12,7 @@ function ranked(percentiles, value) {
   if (!percentiles.length) return null;
   const share = percentiles.filter((limit) => limit < value).length / percentiles.length;
   if (share < 0.01) return el("p", {}, "Lower than nearly all of the training sample.");
-  return el("p", {}, `Higher than ${share > 0.99 ? "nearly all" : `${(100 * share).toFixed(0)} %`} of the training sample.`);
+  return el("p", {}, `Higher than ${share > 0.99 ? "nearly all" : percent(share, 0)} of the training sample.`);
 }
 
 function placed(kind, left, width) {
@@ -30,7 +30,7 @@ function riskPicture(schema, probability, threshold) {
   const [low, high] = schema.levels;
   const zones = [["low", 0, low], ["medium", low, high], ["high", high, 1]];
   const track = zones.map(([name, from, to]) => placed(`zone ${name}`, from, to - from));
-  const labels = zones.map(([name, from]) => el("span", {}, `${(100 * from).toFixed(0)} % ${name}`));
+  const labels = zones.map(([name, from]) => el("span", {}, `${percent(from, 0)} ${name}`));
   const scale = el("p", { class: "scale levels", "aria-hidden": "true" }, labels);
   scale.style.gridTemplateColumns = zones.map(([, from, to]) => `${to - from}fr`).join(" ");
   const text = `Probability ${percent(probability)} on a scale of 0 to 100 %, threshold ${percent(threshold)}`;
@@ -61,7 +61,7 @@ function showValue(schema, row, { prediction, interval }) {
   const ends = [interval.lower, interval.upper].map((end) => number(end, schema.unit)).join(" to ");
   at("headline").replaceChildren(
     el("span", { class: "value" }, number(prediction, schema.unit)),
-    `${schema.outcome}; ${(100 * interval.coverage).toFixed(0)} % interval ${ends}`);
+    `${schema.outcome}; ${percent(interval.coverage, 0)} interval ${ends}`);
   const area = row[schema.area];
   return [
     ...intervalPicture(schema, prediction, interval),
@@ -79,13 +79,13 @@ export function show(schema, row, answer, threshold) {
 }
 
 // Per scale: the title of the axis, the length of a bar, and its effect in words.
-const points = ({ contribution }) => `${signed((100 * contribution).toFixed(1), contribution)} points`;
-const change = ({ percent: share }) => `${signed(share.toFixed(1), share)} %`;
+const shift = ({ contribution }) => signed(points(contribution)).replace("percentage ", ""); // which the axis says
+const change = ({ percent: share }) => signed(percent(share / 100));
 const odds = ({ contribution }) => `odds × ${Math.exp(contribution).toFixed(2)}`;
-const worth = ({ contribution }, unit) => signed(number(contribution, unit), contribution);
+const worth = ({ contribution }, unit) => signed(number(contribution, unit));
 const EFFECTS = {
   log_odds: ["Change of the log-odds", (entry) => entry.contribution, odds],
-  probability: ["Change of the probability, points", (entry) => 100 * entry.contribution, points],
+  probability: ["Change of the probability, percentage points", (entry) => 100 * entry.contribution, shift],
   log: ["Change of the value, %", (entry) => entry.percent, change],
   value: ["Change of the value", (entry) => entry.contribution, worth],
 };
