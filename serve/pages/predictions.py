@@ -40,7 +40,8 @@ def output_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     rows = []
     if "probability" in found:
         rows += [("Answer", str(found.get("label"))), ("Probability", percent(found["probability"]))]
-        rows += [("Threshold", percent(found.get("threshold"))), ("Risk level", str(found.get("risk_level")))]
+        rows += [("Threshold", percent(found.get("threshold")))]
+        rows += [("Risk level", str(found["risk_level"]))] if "risk_level" in found else []
         rows += [("Confidence", percent(found.get("confidence")))]
     else:
         rows.append(("Value", number(found.get("prediction"), unit)))

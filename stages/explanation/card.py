@@ -120,7 +120,7 @@ def goal(choice: Report) -> str:
     """What a threshold was chosen for: what it does that no other does."""
     if choice["goal"] == "cost":
         ratio = f"1 : {significant(choice['cost_ratio'])}"
-        return f"costs least where false positives and false negatives cost {ratio}"
+        return f"costs least, but for chance, where false positives and false negatives cost {ratio}"
     if choice["goal"] == "recall_at_precision":
         return f"has the highest recall at a precision of at least {percent(choice['precision'])}"
     return f"has the highest {words(choice['goal'])}"

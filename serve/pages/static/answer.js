@@ -26,15 +26,21 @@ function gauge(text, ...parts) {
   return el("div", { class: "gauge", role: "img", "aria-label": text }, parts);
 }
 
-function riskPicture(schema, probability, threshold) {
-  const [low, high] = schema.levels;
-  const zones = [["low", 0, low], ["medium", low, high], ["high", high, 1]];
+// The levels of a risk with their bounds, as `risk_level` of serve/models/answers.py has them.
+function levels([low, high], threshold) {
+  const [from, to] = [Math.min(low, threshold), Math.max(high, threshold)];
+  return [["low", 0, from], ["medium", from, to], ["high", to, 1]];
+}
+
+function probabilityPicture(schema, probability, threshold) {
+  const text = `Probability ${percent(probability)} on a scale of 0 to 100 %, threshold ${percent(threshold)}`;
+  const marks = [placed("limit", threshold), placed("mark moves", probability)];
+  if (!schema.risk_bounds) return [gauge(text, el("div", { class: "track" }), ...marks)];
+  const zones = levels(schema.risk_bounds, threshold).filter(([, from, to]) => to > from);
   const track = zones.map(([name, from, to]) => placed(`zone ${name}`, from, to - from));
   const labels = zones.map(([name, from]) => el("span", {}, `${percent(from, 0)} ${name}`));
   const scale = el("p", { class: "scale levels", "aria-hidden": "true" }, labels);
   scale.style.gridTemplateColumns = zones.map(([, from, to]) => `${to - from}fr`).join(" ");
-  const text = `Probability ${percent(probability)} on a scale of 0 to 100 %, threshold ${percent(threshold)}`;
-  const marks = [placed("limit", threshold), placed("mark moves", probability)];
   return [gauge(text, el("div", { class: "track" }, track), ...marks), scale];
 }
 
@@ -49,12 +55,17 @@ function intervalPicture({ percentiles, unit }, value, { lower, upper, coverage 
   return [gauge(text, track, placed("mark moves", share(value))), el("p", { class: "scale", "aria-hidden": "true" }, ends)];
 }
 
-function showRisk(schema, { probability, risk_level: level }, threshold) {
+function badge(schema, probability, threshold) {
+  const [level] = levels(schema.risk_bounds, threshold).findLast(([, from]) => probability >= from);
+  return el("span", { class: `badge ${LEVELS[level]}` }, `Risk level: ${level}`);
+}
+
+function showClass(schema, { probability }, threshold) {
   at("headline").replaceChildren(
     el("span", { class: "value" }, schema.labels[Number(probability >= threshold)]),
     `${schema.outcome}: ${percent(probability)} `,
-    el("span", { class: `badge ${LEVELS[level]}` }, `Risk level: ${level}`));
-  return [...riskPicture(schema, probability, threshold), ranked(schema.percentiles, probability)];
+    ...(schema.risk_bounds ? [badge(schema, probability, threshold)] : []));
+  return [...probabilityPicture(schema, probability, threshold), ranked(schema.percentiles, probability)];
 }
 
 function showValue(schema, row, { prediction, interval }) {
@@ -71,7 +82,7 @@ function showValue(schema, row, { prediction, interval }) {
 }
 
 export function show(schema, row, answer, threshold) {
-  const parts = schema.classifies ? showRisk(schema, answer, threshold) : showValue(schema, row, answer);
+  const parts = schema.classifies ? showClass(schema, answer, threshold) : showValue(schema, row, answer);
   const link = el("a", { href: `/${schema.project}/predictions/${answer.prediction_id}` }, answer.prediction_id);
   const warnings = answer.warnings.map((text) => el("p", { class: "notice warn" }, text));
   at("picture").replaceChildren(

@@ -90,7 +90,10 @@ def test_a_segment_whose_intervals_hold_too_little_is_named() -> None:
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        ({"goal": "cost", "cost_ratio": 5.0}, "costs least where false positives and false negatives cost 1 : 5"),
+        (
+            {"goal": "cost", "cost_ratio": 5.0},
+            "costs least, but for chance, where false positives and false negatives cost 1 : 5",
+        ),
         ({"goal": "f1"}, "has the highest F1"),
         ({"goal": "recall_at_precision", "precision": 0.8}, "has the highest recall at a precision of at least 80.0 %"),
     ],

@@ -120,7 +120,7 @@ def test_outcomes_that_follow_otherwise_from_the_same_rows_show_only_where_they_
     assert told["verdict"] == "retrain"
     assert "On 3,000 rows with outcomes ROC-AUC is 0.7" in told["reason"]
     assert "The mean loss grew by" in told["reason"]
-    assert "a pattern that they did not have in training, mainly along `" in told["reason"]
+    assert "a pattern that they did not have in training, mainly along “" in told["reason"]
     assert told["outcomes"]["pattern"]["along"] in ("distance", "express", "carrier", "the score")
 
 
@@ -148,10 +148,10 @@ def test_a_model_that_does_better_than_in_training_is_no_reason_to_retrain() -> 
 @pytest.mark.slow
 def test_outcomes_of_some_rows_are_used_and_of_too_few_not() -> None:
     frame = raw(rows=1_000, shift="concept")
-    for count in (99, 400):
-        frame["late"] = frame["late"].where(frame.index < count)
+    for known in (99, 400):
+        frame["late"] = frame["late"].where(frame.index < known)
         found = report(frame)
-        assert (found["outcomes"] or {"rows": 0})["rows"] == (0 if count < 100 else count)
+        assert (found["outcomes"] or {"rows": 0})["rows"] == (0 if known < 100 else known)
         frame = raw(rows=1_000, shift="concept")
 
 
