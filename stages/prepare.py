@@ -28,8 +28,8 @@ def main(name: str) -> None:
     for side, rows in (("train", frame[~test]), ("test", frame[test])):
         write(paths.data / f"{side}.parquet", rows.drop(columns="source").reset_index(drop=True).to_parquet)
     write(paths.data / "split.parquet", record_split(raw, frame, test).to_parquet)
-    trained, tested, left_out = (count(len(part)) for part in (frame[~test], frame[test], raw[why != ""]))
-    print(f"{name}: rows: {trained} to train on, {tested} to test on, {left_out} left out")
+    trained, tested, left_out = count(int((~test).sum()), "row"), count(int(test.sum())), count(len(raw) - len(frame))
+    print(f"{name}: {trained} to train on, {tested} to test on, {left_out} left out")
     for reason, times in why[why != ""].value_counts().items():
         print(f"    {count(times)} x {reason}")
 

@@ -129,9 +129,12 @@ def goal(choice: Report) -> str:
 def threshold_table(manifest: Report, evaluation: Report) -> str:
     """What follows from the chosen threshold, and from the usual one."""
     names = ("accuracy", "precision", "recall", "f1", "mcc")
-    values = [[metric(evaluation["metrics"][f"{name}{at}"]["value"], name) for at in ("", "_at_half")] for name in names]
-    header = ["Threshold", percent(manifest["threshold"]), percent(0.5)]
-    return table(header, [[words(name), *pair] for name, pair in zip(names, values, strict=True)])
+    sides = {percent(manifest["threshold"]): "", percent(0.5): "_at_half"}  # one where they are the same
+    rows = [
+        [words(name), *(metric(evaluation["metrics"][f"{name}{at}"]["value"], name) for at in sides.values())]
+        for name in names
+    ]
+    return table(["Threshold", *sides], rows)
 
 
 def candidate_table(project: Project, manifest: Report, board: list[Report]) -> str:
