@@ -7,7 +7,7 @@ from functools import lru_cache
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
 from serve.log.prediction_log import Stats
-from serve.models.answers import Answered, Classified
+from serve.models.answers import Answered, Classified, Rated
 from serve.models.loader import Model
 from serve.models.stability import Drift
 
@@ -77,8 +77,8 @@ class Metrics:
         histogram = self._of_score(name, isinstance(answers[0].answer, Classified))
         for answered in answers:
             answer = answered.answer
-            kind = (answer.label, answer.risk_level) if isinstance(answer, Classified) else ("", "")
-            self._of_prediction(name, *kind).inc()
+            label = answer.label if isinstance(answer, Classified) else ""
+            self._of_prediction(name, label, answer.risk_level if isinstance(answer, Rated) else "").inc()
             histogram.observe(answered.score)
 
     def count_commit(self, seconds: float, rows: int) -> None:

@@ -20,6 +20,7 @@ def main(name: str) -> None:
     from stages.modeling.pipeline import predict_scores
     from stages.projects._base import load_project
     from stages.runtime.metric_names import main_metrics
+    from stages.runtime.wording import metric, metric_interval, words
 
     project, settings, paths = load_project(name), load_block(name, "evaluate", Evaluate), Paths(name)
     model, manifest = read_pickle(paths.model / "model.joblib"), read_json(paths.model / "manifest.json")
@@ -31,12 +32,11 @@ def main(name: str) -> None:
     for plot, frame in plot_frames(project, manifest, test[project.target].to_numpy(), values, evaluation).items():
         write(paths.reports / "plots" / f"{plot}.csv", partial(frame.to_csv, index=False, float_format="%.6g"))
     write_json(paths.reports / "evaluation.json", {"model": manifest["model"], **evaluation})
-    write_json(paths.reports / "metrics.json", {name: {metric: evaluation["metrics"][metric]["value"] for metric in main}})
-    primary = evaluation["metrics"][project.primary_metric]
-    print(
-        f"{name}: {project.primary_metric} {primary['value']:.5g} (95 % {primary['low']:.5g} to {primary['high']:.5g}), "
-        f"without looking at the row {evaluation['baseline']['value']:.5g}"
-    )
+    write_json(paths.reports / "metrics.json", {name: {key: evaluation["metrics"][key]["value"] for key in main}})
+    primary, unit = project.primary_metric, project.unit
+    found, baseline = evaluation["metrics"][primary], metric(evaluation["baseline"]["value"], primary, unit)
+    value, interval = metric(found["value"], primary, unit), metric_interval(found, primary, unit)
+    print(f"{name}: {words(primary)} {value} (95 % interval {interval}), without looking at the row {baseline}")
 
 
 if __name__ == "__main__":

@@ -33,13 +33,13 @@ def main(name: str) -> None:
     train, test = (read_parquet(paths.data / f"{side}.parquet") for side in ("train", "test"))
     reference = read_parquet(paths.model / "reference.parquet")
     unseen = read_parquet(paths.model / "out_of_fold.parquet")["score"].to_numpy()
-    data, evaluation = (read_json(paths.reports / f"{report}.json") for report in ("data", "evaluation"))
+    reports = {report: read_json(paths.reports / f"{report}.json") for report in ("data", "evaluation", "leaderboard")}
 
     rows = test.sample(min(settings.rows, len(test)), random_state=seed).sort_index()
     features, target = model["features"].transform(rows), rows[project.target].to_numpy()
     importance, dots = feature_importance(model, manifest["estimator"], features, target, project, settings.repeats, seed)
     top = pd.DataFrame(importance["ranking"]).head(20).rename(columns=str.capitalize)
-    card = model_card(project, manifest, data, evaluation, importance, proof)
+    card = model_card(project, manifest, reports | {"importance": importance}, proof)
     scores = predict_scores(model, reference, project)
 
     write(paths.reports / "importance.csv", partial(top.to_csv, index=False, float_format="%.6g"))

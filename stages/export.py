@@ -29,6 +29,7 @@ def main(name: str) -> None:
     from stages.runtime.probe import TOLERANCE
     from stages.runtime.scorer import Scorer
     from stages.runtime.trained import adverts_table
+    from stages.runtime.wording import count
 
     project, paths = load_project(name), Paths(name)
     pipeline, digest = read_pickle(paths.model / "model.joblib"), md5(paths.model / "model.joblib")
@@ -55,7 +56,7 @@ def main(name: str) -> None:
     write(paths.model / "scorer.onnx", lambda path: path.write_bytes(graph))
     for file, content in (("explainer.npz", table), ("adverts.npz", adverts)):
         write(paths.model / file, partial(Path.write_bytes, data=to_bytes({**content, "model": np.array(digest)})))
-    print(f"{name}: equal to the pipeline within {worst:.1g} relative on {2 * len(rows)} rows")
+    print(f"{name}: equal to the pipeline within {worst:.1g} relative on {count(2 * len(rows), 'row')}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ def main(name: str) -> None:
     from stages.intake.sift import check_header, check_rejected, count_copies, count_left_out, sift, source_entry
     from stages.intake.sources import read_source
     from stages.projects._base import columns_of, load_project
+    from stages.runtime.wording import count
 
     project, settings, paths = load_project(name), load_block(name, "ingest", Ingest), Paths(name)
     seed, columns = load_seed(), columns_of(project.record)
@@ -37,13 +38,15 @@ def main(name: str) -> None:
 
     write(paths.data / "raw.parquet", raw.to_parquet)
     write_json(paths.reports / "data.json", {"simulated": any(s["simulated"] for s in sources), "sources": sources})
-    print(f"{name}: {len(raw)} rows, {len(quarantine)} in quarantine")
+    print(f"{name}: {count(len(raw), 'row')}, {count(len(quarantine))} in quarantine")
     for entry in sources:
-        for reason, count in entry["rejected_by_reason"].items():
-            print(f"    {count} x {reason}")
+        for reason, rows in entry["rejected_by_reason"].items():
+            print(f"    {count(rows)} x {reason}")
         if copied := entry["copies"] + entry["in_earlier_source"]:
-            earlier = entry["in_earlier_source"]
-            print(f"    {copied} rows of {entry['address']} are copies, {earlier} of them of a row in an earlier source")
+            earlier = count(entry["in_earlier_source"])
+            print(
+                f"    {entry['address']}: {count(copied, 'copy', 'copies')}, {earlier} of them of a row in an earlier source"
+            )
 
 
 if __name__ == "__main__":

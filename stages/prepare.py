@@ -14,6 +14,7 @@ def main(name: str) -> None:
     from stages.intake.settings import Prepare
     from stages.intake.split import check_leaks, check_sides, draw_keys, record_split, split_rows
     from stages.projects._base import load_project
+    from stages.runtime.wording import count
 
     project, settings, paths = load_project(name), load_block(name, "prepare", Prepare), Paths(name)
     raw = read_parquet(paths.data / "raw.parquet")
@@ -27,9 +28,10 @@ def main(name: str) -> None:
     for side, rows in (("train", frame[~test]), ("test", frame[test])):
         write(paths.data / f"{side}.parquet", rows.drop(columns="source").reset_index(drop=True).to_parquet)
     write(paths.data / "split.parquet", record_split(raw, frame, test).to_parquet)
-    print(f"{name}: {int((~test).sum())} rows to train on, {int(test.sum())} to test on, {len(raw) - len(frame)} left out")
-    for reason, count in why[why != ""].value_counts().items():
-        print(f"    {count} x {reason}")
+    trained, tested, left_out = count(int((~test).sum()), "row"), count(int(test.sum())), count(len(raw) - len(frame))
+    print(f"{name}: {trained} to train on, {tested} to test on, {left_out} left out")
+    for reason, times in why[why != ""].value_counts().items():
+        print(f"    {count(times)} x {reason}")
 
 
 if __name__ == "__main__":

@@ -30,12 +30,13 @@ def main(name: str, rows: str, scores: Path) -> None:
     from stages.projects._base import load_project
     from stages.runtime.trained import FILE, Trained
     from stages.runtime.unseen import Unseen
+    from stages.runtime.wording import count
 
     project, folder = load_project(name), Paths(name).model
     source = load_file(rows, project)
     check_header(source, project.columns)
     accepted, rejected, counts = sift(source.frame, project.columns, source.faults)
-    reasons = [f"{count} x {reason}" for reason, count in counts.items()]
+    reasons = [f"{count(rows)} x {reason}" for reason, rows in counts.items()]
     if accepted.empty:
         raise UserError(f"no row of {rows} can be scored: {'; '.join(reasons)}")
     columns = coerce(accepted, project.columns)[0]
@@ -48,7 +49,7 @@ def main(name: str, rows: str, scores: Path) -> None:
     found = scored.reindex(source.frame.index).fillna({"warnings": ""})
     found["refused"] = rejected["reason"].reindex(found.index).fillna("")
     write(scores, partial(found.to_parquet, index=False))
-    print("\n    ".join([f"{name}: {len(scored)} rows scored, {len(rejected)} refused", *reasons]))
+    print("\n    ".join([f"{name}: {count(len(scored), 'row')} scored, {count(len(rejected))} refused", *reasons]))
 
 
 if __name__ == "__main__":

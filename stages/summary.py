@@ -14,7 +14,8 @@ from stages.projects import project_names
 
 def main() -> None:
     from stages.projects._base import load_project
-    from stages.runtime.metric_names import TITLES, main_metrics, metric_text
+    from stages.runtime.metric_names import main_metrics
+    from stages.runtime.wording import count, metric, metric_interval, words
 
     evaluated = [name for name in project_names() if (Paths(name).reports / "evaluation.json").exists()]
     if not evaluated:
@@ -22,12 +23,13 @@ def main() -> None:
     for name in evaluated:
         project, paths = load_project(name), Paths(name)
         evaluation, manifest = read_json(paths.reports / "evaluation.json"), read_json(paths.model / "manifest.json")
-        data = f"{manifest['rows']:,} rows of {'simulated' if manifest['data']['simulated'] else 'real'} data"
-        print(f"{name}: {manifest['estimator']}, {data}, {evaluation['rows']:,} to test on")
-        for metric in main_metrics(project.task, project.primary_metric):
-            found = evaluation["metrics"][metric]
-            value, low, high = (metric_text(metric, found[key], project.unit) for key in ("value", "low", "high"))
-            print(f"    {TITLES[metric]:34}{value:>18}   {low} to {high}")
+        rows = count(manifest["rows"], "row")
+        data = f"{rows} of {'simulated' if manifest['data']['simulated'] else 'real'} data"
+        print(f"{name}: {words(manifest['estimator'])}, {data}, {count(evaluation['rows'])} to test on")
+        for key in main_metrics(project.task, project.primary_metric):
+            found = evaluation["metrics"][key]
+            value, interval = metric(found["value"], key, project.unit), metric_interval(found, key, project.unit)
+            print(f"    {words(key):34}{value:>18}   {interval}")
     print("\nLook next at reports/<project>/card.md, then `make serve`; README.md shows experiments and real data.")
 
 

@@ -29,6 +29,7 @@ def main(name: str, trials: int = 50, jobs: int | None = None, model: str | None
     from stages.core.params import load_block, load_seed
     from stages.modeling.settings import Train
     from stages.projects._base import load_project
+    from stages.runtime.wording import count, metric, words
     from stages.tuning.experiments import record_experiments
     from stages.tuning.objective import make_objective
     from stages.tuning.search import improvements, open_study, score_of, search
@@ -52,14 +53,16 @@ def main(name: str, trials: int = 50, jobs: int | None = None, model: str | None
     except KeyboardInterrupt:
         print(f"{name}: interrupted with {len(study.trials)} of {trials} trials done; the same command resumes")
         return 130
-    print(f"{name}: {estimator} has {project.primary_metric} {score_of(current):.5g} with the settings in params.yaml")
+    primary = project.primary_metric
+    scores = [metric(score_of(trial), primary, project.unit, 4) for trial in (current, *better)]
+    print(f"{name}: {words(estimator)} has {words(primary)} {scores[0]} with the settings in params.yaml")
     if not better:
-        print(f"none of {len(done)} trials is better")
+        print(f"none of {count(len(done), 'trial')} is better")
         return None
     best, file = better[-1].user_attrs["values"], Path("params.yaml")
     text = rewritten(file.read_text(encoding="utf-8"), name, estimator, best)
     write(file, lambda path: path.write_text(text, encoding="utf-8"))
-    print(f"and {score_of(better[-1]):.5g} with the best of {len(done)} trials, which params.yaml has now:")
+    print(f"and {scores[-1]} with the best of {count(len(done), 'trial')}, which params.yaml has now:")
     for key, value in best.items():
         print(f"    {key:40}{start.get(key, 'not set')} -> {value}")
     return None

@@ -15,7 +15,7 @@ from serve.api.messages import FeedbackKept, Logged, Page, logged, logged_page, 
 from serve.api.problems import MEDIA_TYPE, Problem, ProblemError
 from serve.api.protection import audited, require_admin
 from serve.api.telemetry import request_id
-from serve.models.answers import Classified, Explained, Valued
+from serve.models.answers import Explained, answer_type
 from serve.models.history import History
 from serve.models.loader import LoadError, Model
 from serve.models.stability import Drift
@@ -112,7 +112,7 @@ def project_info(service: Service, project: Project, *, whole: bool) -> ProjectI
 def project_router(project: Project, service: Service) -> Router:
     """All routes of one project."""
     name = project.name
-    answer: Any = Classified if project.task == "classification" else Valued
+    answer: Any = answer_type(project)
     answers = msgspec.defstruct(f"{answer.__name__}Batch", [("predictions", list[answer])])
     by_hand = {"query": ["threshold"] if project.task == "classification" else []}  # see `read_threshold`
 

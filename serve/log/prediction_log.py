@@ -36,6 +36,7 @@ from serve.log.queries import LogQueries, canonical, history_of, to_feedback
 from serve.log.spill import Spill
 from serve.log.store import ERRORS, DownError, RefusedError, connect, reason
 from serve.log.tables import Entry, Feedback, Outcome, Recent, feedback, microseconds, predictions
+from stages.runtime.wording import count
 
 __all__ = ["Entry", "Feedback", "Outcome", "Overloaded", "PredictionLog", "Recent", "Stats", "Unavailable", "new_id"]
 
@@ -166,7 +167,7 @@ class PredictionLog(LogQueries):
         if not entries:
             return
         if self._queued + len(entries) > self.max_queue:
-            raise Overloaded(f"{self._queued} predictions wait to be logged")
+            raise Overloaded(f"waiting to be logged: {count(self._queued, 'prediction')}")
         self._queued += len(entries)
         self._wake.set()
         loop = asyncio.get_running_loop()

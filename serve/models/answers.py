@@ -12,14 +12,14 @@ from serve.ids import new_id
 from serve.models.errors import InvalidInputError, TooExtremeError
 from serve.models.loader import Model
 from serve.models.rows import Row
-from stages.projects._base import Columns
+from stages.projects._base import Columns, Project
 from stages.runtime.intervals import interval_bounds
 from stages.runtime.reasons import reasons
 from stages.runtime.unseen import Unseen
 
 encode = msgspec.json.Encoder().encode
 
-RISK_LEVELS = ((0.3, "low"), (0.7, "medium"), (np.inf, "high"))
+RISK_BOUNDS = (0.3, 0.7)  # low below the first, high from the second on
 
 
 class ModelRef(msgspec.Struct):
@@ -49,10 +49,15 @@ class Classified(msgspec.Struct):
     label: str
     probability: float
     threshold: float
-    risk_level: Literal["low", "medium", "high"]
     confidence: float
     warnings: list[str]
     model: ModelRef
+
+
+class Rated(Classified):
+    """The answer of a classifier whose positive class is a risk; see `risk_level`."""
+
+    risk_level: Literal["low", "medium", "high"]
 
 
 class Valued(msgspec.Struct):
@@ -103,9 +108,21 @@ class Answered(NamedTuple):
     score: float
 
 
-def risk_level(probability: float) -> Any:
-    """low < 0.3 <= medium < 0.7 <= high."""
-    return next(level for limit, level in RISK_LEVELS if probability < limit)
+def answer_type(project: Project) -> type[Classified | Valued]:
+    """What the answers of a project are."""
+    if project.task == "regression":
+        return Valued
+    return Rated if project.is_risk else Classified
+
+
+def risk_level(probability: float, threshold: float) -> Literal["low", "medium", "high"]:
+    """low < 0.3 <= medium < 0.7 <= high, where a threshold outside of these bounds takes the place of the nearer one: so a
+    positive answer is never low, and a negative one never high.
+    """
+    low, high = RISK_BOUNDS
+    if probability < min(low, threshold):
+        return "low"
+    return "medium" if probability < max(high, threshold) else "high"
 
 
 class Answerer:
@@ -114,7 +131,7 @@ class Answerer:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.explains_slowly = False
-        self._classifies = model.project.task == "classification"
+        self._type = answer_type(model.project)
         self.ref = ModelRef(model.version, model.revision, model.hash)
         self._unseen = Unseen(model.project.columns, model.population)
 
@@ -125,7 +142,7 @@ class Answerer:
         if not (finite := np.isfinite(scores)).all():
             raise TooExtremeError(int(np.argmin(finite)))
         now, warnings = datetime.now(UTC), self._warnings(columns)
-        if self._classifies:
+        if self._type is not Valued:
             made = zip(scores.tolist(), warnings, strict=True)
             answers: list[Any] = [self._classified(score, threshold, unseen, now) for score, unseen in made]
         else:
@@ -178,18 +195,18 @@ class Answerer:
     def _classified(self, score: float, threshold: float | None, warnings: list[str], now: datetime) -> Classified:
         limit = self.model.threshold if threshold is None else threshold
         prediction: Literal[0, 1] = 1 if score >= limit else 0
-        return Classified(
-            prediction_id=new_id(),
-            timestamp=now,
-            prediction=prediction,
-            label=self.model.project.labels.get(prediction, str(prediction)),
-            probability=score,
-            threshold=limit,
-            risk_level=risk_level(score),
-            confidence=score if prediction else 1 - score,
-            warnings=warnings,
-            model=self.ref,
-        )
+        common: dict[str, Any] = {
+            "prediction_id": new_id(),
+            "timestamp": now,
+            "prediction": prediction,
+            "label": self.model.project.labels.get(prediction, str(prediction)),
+            "probability": score,
+            "threshold": limit,
+            "confidence": score if prediction else 1 - score,
+            "warnings": warnings,
+            "model": self.ref,
+        }
+        return Rated(**common, risk_level=risk_level(score, limit)) if self._type is Rated else Classified(**common)
 
     def _valued(self, scores: np.ndarray, warnings: list[list[str]], now: datetime) -> list[Valued]:
         interval, unit = self.model.manifest["interval"], self.model.project.unit

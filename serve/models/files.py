@@ -11,13 +11,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from serve.models.answers import Answered, Classified, Valued
+from serve.models.answers import Answered, Classified, Rated, Valued, answer_type
 from serve.models.errors import InvalidInputError
 from serve.models.rows import SHOWN, Row, RowCodec
 from stages.runtime.tables import Table, match_names, read_table
 
-CLASSIFIED = ("predicted", "probability", "risk_level", "threshold", "warnings", "prediction_id")
-VALUED = ("predicted", "lower", "upper", "warnings", "prediction_id")
+ADDED: dict[type, Sequence[str]] = {
+    Classified: ("predicted", "probability", "threshold", "warnings", "prediction_id"),
+    Rated: ("predicted", "probability", "risk_level", "threshold", "warnings", "prediction_id"),
+    Valued: ("predicted", "lower", "upper", "warnings", "prediction_id"),
+}
 REASON = "left_out_because"
 PREVIEW = 10
 FORMULA = "=+-@\t\r"  # what a spreadsheet takes for the beginning of a formula
@@ -119,7 +122,7 @@ def read_rows_file(codec: RowCodec, content: bytes, limit: int) -> RowsFile:
     places = {column: table.names.index(name) for name, column in matched.items()}
     raw = {column: [cells[place] for cells in table.rows] for column, place in places.items()}
     rows, broken = codec.read_texts(raw, len(table.rows))
-    added = CLASSIFIED if codec.project.task == "classification" else VALUED
+    added = ADDED[answer_type(codec.project)]
     ours = {*added, REASON} - {*matched}
     file = RowsFile(table, {}, {}, [], [name for name in table.names if name and name not in matched], added)
     file.kept = [place for place, name in enumerate(table.names) if name not in ours]
@@ -157,7 +160,8 @@ def told(answered: Answered) -> list[Any]:
     """The cells that an answer adds to its row."""
     answer = answered.answer
     if isinstance(answer, Classified):
-        found: list[Any] = [answer.label, answer.probability, answer.risk_level, answer.threshold]
+        level = [answer.risk_level] if isinstance(answer, Rated) else []
+        found: list[Any] = [answer.label, answer.probability, *level, answer.threshold]
     else:
         found = [answer.prediction, answer.interval.lower, answer.interval.upper]
     return [*found, " ".join(answer.warnings), answer.prediction_id]

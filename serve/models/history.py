@@ -18,6 +18,18 @@ class Challenger(TypedDict):
 
     hash: str
     revision: NotRequired[str]
+    test: NotRequired[str | None]
+
+
+class Compared(TypedDict):
+    """The gain of a challenger over its champion on the same test rows, positive where it is better."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    confidence: NotRequired[float]
+    rows: NotRequired[int]
 
 
 class Rule(TypedDict):
@@ -35,6 +47,7 @@ class Promotion(TypedDict):
     rules: NotRequired[list[Rule] | None]
     champion: NotRequired[dict[str, str | None] | None]
     metrics: NotRequired[dict[str, dict[str, float | None]] | None]
+    comparison: NotRequired[Compared | None]
 
 
 class Deployment(TypedDict):

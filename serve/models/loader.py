@@ -13,6 +13,7 @@ import yaml
 
 from serve.models.artifacts import Deployment, InvalidFileError, Plan, read_manifest, read_population, read_typed
 from serve.models.history import read_history, version_of
+from serve.models.release import with_release
 from serve.models.reports import ReportError, read_card, read_report
 from serve.models.rows import RowCodec
 from serve.settings import Settings
@@ -97,9 +98,10 @@ def read_model(project: Project, folder: Path, settings: Settings) -> Model:
         check_one_model(named, expected.get("model.joblib"), folder)
     identity = model_hash(expected)
     try:
-        version, stage = version_of(read_history(project.name, settings.root), identity)
+        events = read_history(project.name, settings.root)
     except ValueError:  # the history page reports it; predicting needs no ledger
-        version = stage = None
+        events = []
+    version, stage = version_of(events, identity)
     evaluation, card, faults = read_reports(settings.root / "reports" / project.name, manifest)
     return Model(
         project=project,
@@ -112,7 +114,7 @@ def read_model(project: Project, folder: Path, settings: Settings) -> Model:
         probe=plan["probe"],
         trained=trained,
         evaluation=evaluation,
-        card=card,
+        card=with_release(card, events, identity),
         faults=faults,
         hash=identity,
         revision=deployment["revision"] if deployment else settings.revision or making_revision(settings.root, expected),

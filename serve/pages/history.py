@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 from litestar import Request, get
@@ -12,16 +12,14 @@ from litestar.response import Template
 
 from serve.models.history import Event
 from serve.models.loader import Model
-from serve.pages.charts.quality import better, named
-from serve.pages.charts.specs import RULE, Chart, axis
-from serve.pages.format import between, metric, moment, words
+from serve.pages.charts.progress import is_rollback, progress
 from serve.pages.ledger import VERDICTS, challenger_of, commit_links, is_commit, ledger_of
 from serve.pages.site import Area, Site, Tab
 from stages.projects._base import Project
+from stages.runtime.wording import significant, words
 
 SHOWN = 50  # decisions on a page
 PASSED = {True: ("pass", "good"), False: ("fail", "bad"), None: ("does not apply", "")}
-NEW, BACK = "Deployed", "Rolled back to"
 
 
 def heading(event: Event) -> tuple[str, str]:
@@ -31,14 +29,7 @@ def heading(event: Event) -> tuple[str, str]:
     if event.event == "drift":
         verdict = str(event.details.get("verdict") or "")
         return f"Drift check: {verdict}".removesuffix(": "), VERDICTS.get(verdict, "")
-    before = (event.details.get("previous") or {}).get("version")
-    return f"{BACK if is_older(event.version, before) else NEW} {event.version}", "info"
-
-
-def is_older(version: str | None, other: str | None) -> bool:
-    """Whether a version comes before another."""
-    one, two = ([int(part) for part in re.findall(r"\d+", each or "")] for each in (version, other))
-    return bool(one and two) and one < two
+    return f"{'Rolled back to' if is_rollback(event) else 'Deployed'} {event.version}", "info"
 
 
 def entry(event: Event) -> dict[str, Any]:
@@ -69,62 +60,25 @@ def flat(measured: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         elif isinstance(value, bool):
             found.append((path, "yes" if value else "no"))
         elif isinstance(value, float):
-            found.append((path, f"{value:.6g}"))
+            found.append((path, significant(value, 6)))
         else:
             found.append((path, "–" if value is None else str(value)))
     return found
 
 
-def progress(events: list[Event], project: Project) -> Chart | None:
-    """The primary metric of every model that was considered, over time."""
-    name, unit = project.primary_metric, project.unit
-    considered = [event for event in events if event.event == "promotion" and name in (event.details.get("metrics") or {})]
-    rows = [
-        {"time": event.time.isoformat(), "model": event.version or "refused",
-         "decision": "promoted" if event.accepted else "refused", **event.details["metrics"][name]}
-        for event in considered
-    ]  # fmt: skip
-    if not rows:
-        return None
-    days = (considered[-1].time - considered[0].time).days
-    ticks = {"tickCount": 6, "format": "%b %Y" if days > 365 else "%d %b" if days > 6 else "%d %b %H:%M"}
-    x = {"field": "time", "type": "temporal", "title": "UTC", "scale": {"type": "utc"}, "axis": ticks}
-    y = axis("value", named(name, unit), scale={"zero": False})
-    kinds = {"domain": ["promoted", "refused"], "range": ["var(--good)", "var(--bad)"]}
-    colour = {"field": "decision", "title": None, "scale": kinds}
-    shape = {**colour, "scale": {"domain": kinds["domain"], "range": ["circle", "cross"]}}
-    spec = {
-        "height": 240,
-        "data": {"values": rows},
-        "layer": [
-            {"mark": {"type": "line", "interpolate": "step-after", "color": "var(--muted)", "strokeDash": [4, 4]},
-             "transform": [{"filter": {"field": "decision", "equal": "promoted"}}], "encoding": {"x": x, "y": y}},
-            {"mark": {**RULE, "size": 2},
-             "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": colour}},
-            {"mark": {"type": "point", "filled": True, "size": 90, "opacity": 1, "tooltip": True},
-             "encoding": {"x": x, "y": y, "color": colour, "shape": shape}},
-        ],
-    }  # fmt: skip
-    promoted = sum(row["decision"] == "promoted" for row in rows)
-    return Chart(
-        "progress", f"{words(name)} of every model that was considered, with 95 % intervals ({better(name)})",
-        f"{promoted} of {len(rows)} models were promoted; the last one has {metric(rows[-1]['value'], name, unit)}.",
-        spec,
-        ("Model", "Decided", words(name), "95 % interval"),
-        [
-            (row["model"], moment(event.time), metric(row["value"], name, unit), between(row, name, unit))
-            for row, event in zip(rows, considered, strict=True)
-        ],
-    )  # fmt: skip
+def deploy_command(project: Project, root: Path, *options: str) -> str:
+    """The command that puts a version into the folder that this server loads from."""
+    to = [] if root == Path() else ["--to", str(root)]
+    return shlex.join(["python", "-m", "stages.deploy", project.name, *to, *options])
 
 
-def versions(events: list[Event], project: Project, live: Model | None) -> list[dict[str, Any]]:
+def versions(events: list[Event], project: Project, live: Model | None, root: Path) -> list[dict[str, Any]]:
     """The versions that were promoted, newest first, with the command that brings one back; none for the one that serves."""
     found = {event.version: event for event in events if event.event == "promotion" and event.accepted and event.version}
     return [
         {"version": version, "time": event.time, "serves": live is not None and challenger_of(event) == live.hash,
          "revision": (event.details.get("challenger") or {}).get("revision"),
-         "command": shlex.join(["python", "-m", "stages.deploy", project.name, "--version", version, "--reason", "…"])}
+         "command": deploy_command(project, root, "--version", version, "--reason", "…")}
         for version, event in reversed(found.items())
     ]  # fmt: skip
 
@@ -134,7 +88,7 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
 
     @get("/history")
     async def history(request: Request[Any, Any, Any]) -> Template:
-        events = await ledger_of(site, project)
+        events, root = await ledger_of(site, project), site.service.settings.root
         given = request.query_params.get("page", "1")
         page = int(given) if given.isdecimal() and len(given) < 7 else 1
         answerer = site.service.active.get(project.name)
@@ -144,8 +98,9 @@ def handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
         return site.page(
             "history.html", project, "history", live=live, failure=site.service.failures.get(project.name),
             other=put if live and put and put.live_hash != live.hash else None, chart=progress(events, project),
-            versions=versions(events, project, live), entries=[entry(event) for event in shown[:SHOWN]], total=len(events),
-            page=page, older=len(shown) > SHOWN, commits=await commit_links(site), is_commit=is_commit,
+            versions=versions(events, project, live, root), install=deploy_command(project, root),
+            entries=[entry(event) for event in shown[:SHOWN]], total=len(events), page=page, older=len(shown) > SHOWN,
+            commits=await commit_links(site), is_commit=is_commit,
         )  # fmt: skip
 
     return [history]

@@ -11,10 +11,10 @@ from litestar.handlers import BaseRouteHandler
 from litestar.response import Template
 
 from serve.log.prediction_log import Unavailable
-from serve.pages.format import between, count, metric, words
 from serve.pages.site import Site
 from serve.service import Service
 from stages.projects._base import Project
+from stages.runtime.wording import count, metric, metric_interval, words
 
 
 async def predicted_today(service: Service, name: str) -> str:
@@ -62,7 +62,7 @@ def primary(project: Project, metrics: dict[str, dict[str, float]]) -> list[dict
     if name not in metrics:
         return []
     found = metrics[name]
-    value, note = metric(found["value"], name, project.unit), between(found, name, project.unit)
+    value, note = metric(found["value"], name, project.unit), metric_interval(found, name, project.unit)
     return [{"label": words(name), "value": value, "note": note}]
 
 

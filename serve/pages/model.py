@@ -15,11 +15,11 @@ from serve.models.loader import Model
 from serve.pages.card import card_html
 from serve.pages.charts.files import draw
 from serve.pages.charts.quality import candidates, comparison, importance, learning, segments
-from serve.pages.format import between, metric, words
 from serve.pages.ledger import about, ledger_of, promoted
 from serve.pages.site import Area, Site, Tab
 from stages.projects._base import Project
 from stages.runtime.metric_names import TITLES
+from stages.runtime.wording import metric, metric_interval, words
 
 
 def metric_rows(model: Model, rival: dict[str, Any]) -> list[list[str]]:
@@ -29,7 +29,7 @@ def metric_rows(model: Model, rival: dict[str, Any]) -> list[list[str]]:
         [
             words(name),
             metric(found[name]["value"], name, project.unit),
-            between(found[name], name, project.unit),
+            metric_interval(found[name], name, project.unit),
             *([metric(other[name]["value"], name, project.unit) if name in other else "–"] if other else []),
         ]
         for name in TITLES

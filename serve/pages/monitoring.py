@@ -16,13 +16,13 @@ from serve.metrics import Metrics
 from serve.models.errors import InvalidInputError
 from serve.pages.charts.monitoring import distribution, latency, requests, shifts
 from serve.pages.drift_reports import read_drift_reports, report_handlers
-from serve.pages.format import count
 from serve.pages.ledger import VERDICTS
 from serve.pages.predictions import answer, prediction_handlers
 from serve.pages.site import Area, Site, Tab
 from serve.pages.traffic import BinShares, TtlCache, bin_shares, traffic
 from serve.service import UnavailableError
 from stages.projects._base import Project
+from stages.runtime.wording import count
 
 WINDOWS = {24: "24 hours", 168: "7 days"}
 LATEST = 10  # predictions below the charts

@@ -7,11 +7,11 @@ from litestar.handlers import BaseRouteHandler
 from litestar.response import Template
 
 from serve.models.loader import Model
-from serve.pages.format import count, words
 from serve.pages.home import primary
 from serve.pages.profile import described
 from serve.pages.site import Area, Site, Tab
 from stages.projects._base import Project
+from stages.runtime.wording import count, upper_first, words
 
 
 def figures(model: Model) -> list[dict[str, str]]:
@@ -20,8 +20,8 @@ def figures(model: Model) -> list[dict[str, str]]:
     return [
         {"label": "Live version", "value": model.version or "none", "note": model.stage or "not registered"},
         *primary(model.project, model.evaluation.get("metrics", {})),
-        {"label": "Rows trained on", "value": count(rows), "note": f"tested on {count(tested)} others" if tested else ""},
-        {"label": "Kind of model", "value": words(model.manifest["estimator"]).capitalize()},
+        {"label": "Rows trained on", "value": count(rows), "note": f"tested on {count(tested, 'other')}" if tested else ""},
+        {"label": "Kind of model", "value": upper_first(words(model.manifest["estimator"]))},
     ]
 
 

@@ -14,7 +14,7 @@ from litestar.response import Stream, Template
 from serve.api.bodies import read_body, read_file, read_threshold
 from serve.api.problems import ProblemError
 from serve.api.telemetry import request_id
-from serve.models.answers import RISK_LEVELS, Classified, Valued, encode
+from serve.models.answers import RISK_BOUNDS, Classified, Valued, encode
 from serve.models.files import FileProgress, csv_lines
 from serve.models.loader import Model
 from serve.pages.form import form_fields, ranges
@@ -53,7 +53,7 @@ def script_data(model: Model, fields: list[dict[str, Any]], samples: dict[str, A
         "unit": project.unit,
         "labels": labels,
         "threshold": model.threshold if classifies else None,
-        "levels": [limit for limit, _ in RISK_LEVELS[:-1]],
+        "risk_bounds": RISK_BOUNDS if project.is_risk else None,
         "fields": [{key: value for key, value in field.items() if key != "known"} for field in fields],
         "ranges": ranges(samples["rows"], fields) if samples else {},
         "percentiles": samples["percentiles"] if samples else [],

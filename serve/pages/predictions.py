@@ -14,13 +14,13 @@ from litestar.response import Redirect, Template
 from serve.api.messages import Logged, logged, logged_page
 from serve.api.protection import over_https
 from serve.models.errors import InvalidInputError
-from serve.pages.charts.quality import upper_first
 from serve.pages.charts.specs import Chart, axis, bars
-from serve.pages.format import exact, number, percent
+from serve.pages.format import given as written
 from serve.pages.ledger import commit_links, is_commit
 from serve.pages.site import Site
 from serve.service import NotFoundError, UnavailableError
 from stages.projects._base import Project
+from stages.runtime.wording import number, percent, signed, significant, upper_first
 
 PAGE = 50
 SCALES = {"log_odds": "Log-odds", "probability": "Probability", "log": "Logarithm of the value"}
@@ -40,7 +40,8 @@ def output_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     rows = []
     if "probability" in found:
         rows += [("Answer", str(found.get("label"))), ("Probability", percent(found["probability"]))]
-        rows += [("Threshold", percent(found.get("threshold"))), ("Risk level", str(found.get("risk_level")))]
+        rows += [("Threshold", percent(found.get("threshold")))]
+        rows += [("Risk level", str(found["risk_level"]))] if "risk_level" in found else []
         rows += [("Confidence", percent(found.get("confidence")))]
     else:
         rows.append(("Value", number(found.get("prediction"), unit)))
@@ -60,7 +61,7 @@ def contributions(explained: dict[str, Any], project: Project) -> Chart:
     columns = {column.name: column for column in project.columns}
     found = explained["contributions"]
     scale = SCALES.get(explained["scale"], project.unit)
-    named = [f"{upper_first(each['title'])}: {short(exact(each['value'], columns.get(each['field'])))}" for each in found]
+    named = [f"{upper_first(each['title'])}: {short(written(each['value'], columns.get(each['field'])))}" for each in found]
     rows = [
         {"field": name, "effect": each["contribution"], "pushes": UP if each["contribution"] >= 0 else DOWN}
         for name, each in zip(named, found, strict=True)
@@ -68,14 +69,15 @@ def contributions(explained: dict[str, Any], project: Project) -> Chart:
     directions = {"domain": [UP, DOWN], "range": ["var(--up)", "var(--down)"]}
     spec = bars(rows, "field", axis("effect", scale), color={"field": "pushes", "title": None, "scale": directions})
     percents = any(each["percent"] is not None for each in found)
+    changes = [[signed(percent(each["percent"] / 100))] if percents else [] for each in found]
     return Chart(
         "contributions", "Contributions to the prediction",
-        f"With the base of {explained['base']:.4g} they add up to {explained['output']:.4g}.",
+        f"With the base of {significant(explained['base'], 4)} they add up to {significant(explained['output'], 4)}.",
         spec,
         ("Field", "Contribution", *(["Change of the value"] if percents else [])),
         [
-            (name, f"{each['contribution']:+.4g}", *([f"{each['percent']:+.1f} %"] if percents else []))
-            for name, each in zip(named, found, strict=True)
+            (name, signed(significant(each["contribution"], 4)), *more)
+            for name, each, more in zip(named, found, changes, strict=True)
         ],
     )  # fmt: skip
 
@@ -131,7 +133,7 @@ def prediction_handlers(site: Site, project: Project) -> list[BaseRouteHandler]:
         chart, reasons, unexplained = await explain(found)
         columns = {column.name: column for column in project.columns}
         given = [
-            (columns[key].title if key in columns else key, exact(value, columns.get(key)))
+            (columns[key].title if key in columns else key, written(value, columns.get(key)))
             for key, value in found.input.items()
         ]
         return site.page(

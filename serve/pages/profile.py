@@ -7,8 +7,8 @@ from typing import Any
 
 from serve.pages.charts.specs import Chart, Rows, Spec, axis
 from serve.pages.form import choice_text
-from serve.pages.format import count, number, percent, signed
 from stages.projects._base import Column, Project, columns_of
+from stages.runtime.wording import DASH, count, number, percent
 
 RARE = 0.005  # a text without a value of this share is nearly a name: a list of its values would tell nothing
 LABELLED = 8  # a heat map of more columns has no room for its numbers
@@ -35,9 +35,9 @@ def column_card(column: Column, entry: dict[str, Any], project: Project) -> dict
     ]
     words = [] if column.choices else spread(entry, column.unit)
     if frequent and frequent[0]["share"] < RARE and column.kind == "text":
-        frequent, words = [], [f"{count(entry['distinct'])} different values, each in less than {percent(RARE)}"]
+        frequent, words = [], [f"{count(entry['distinct'], 'different value')}, each in less than {percent(RARE)}"]
     elif frequent and (rest := entry["distinct"] - len(frequent)):
-        frequent.append({"label": f"{count(rest)} others", "share": 1 - sum(item["share"] for item in frequent)})
+        frequent.append({"label": count(rest, "other"), "share": 1 - sum(item["share"] for item in frequent)})
     is_input, is_target = column.name in project.row.model_fields, column.name == project.target
     return {
         "title": column.title,
@@ -115,11 +115,16 @@ def correlations(found: dict[str, Any], project: Project) -> Chart | None:
     return Chart(
         "correlations",
         "Rank correlation of the numbers",
-        f"{titles[0]} correlates most with {', '.join(f'{title} ({signed(value)})' for title, value in strongest)}.",
+        f"{titles[0]} correlates most with {', '.join(f'{title} ({coefficient(value)})' for title, value in strongest)}.",
         heat_map(titles, matrix),
         ["Column", *titles],
-        [[title, *map(signed, line)] for title, line in zip(titles, matrix, strict=True)],
+        [[title, *map(coefficient, line)] for title, line in zip(titles, matrix, strict=True)],
     )
+
+
+def coefficient(value: float | None) -> str:
+    """A correlation with two decimals."""
+    return DASH if value is None else f"{value:.2f}".replace("-", "−")
 
 
 def heat_map(titles: list[str], matrix: list[list[float | None]]) -> Spec:

@@ -17,8 +17,8 @@ from msgspec import Struct
 from serve.log.prediction_log import PredictionLog, Recent
 from serve.models.loader import Model
 from serve.models.stability import known_rows
-from serve.pages.format import number, percent
 from stages.runtime.population import Bins, shares
+from stages.runtime.wording import number, percent
 
 TTL = 15.0  # seconds for which a result is reused
 DRAWN = 2_000  # predictions whose latencies are read, drawn at random from all in the time

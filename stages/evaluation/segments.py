@@ -10,6 +10,7 @@ import pandas as pd
 from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 
 from stages.modeling.metrics import Scores
+from stages.runtime.wording import significant
 
 SEGMENT_METRICS = {
     "classification": ("roc_auc", "brier", "ece", "recall", "precision"),
@@ -27,7 +28,7 @@ def bands(values: pd.Series) -> pd.Series:
     named = values.astype("str").str.removesuffix(".0")
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > BANDED:
         edges = sorted(set(values.quantile([0, 0.25, 0.5, 0.75, 1])))
-        labels = [f"{low:,.4g} to {high:,.4g}" for low, high in pairwise(edges)]
+        labels = [f"{significant(low, 4)} to {significant(high, 4)}" for low, high in pairwise(edges)]
         named = pd.cut(values, edges, labels=labels, include_lowest=True).astype("str")
     return named.where(values.notna(), "(missing)")
 

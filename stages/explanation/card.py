@@ -1,18 +1,82 @@
 """The model card: what a model is for, how good it is and where it is not, from the reports alone (Mitchell et al.,
-Model Cards for Model Reporting, 2019).
+Model Cards for Model Reporting, 2019). Its prose is in card.md.jinja, whose blanks are filled here.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from stages.projects._base import Project
-from stages.runtime.metric_names import TITLES, metric_text
-from stages.runtime.segments import worst_segments
-from stages.runtime.wording import words
+from jinja2 import Environment, StrictUndefined
+from scipy.stats import binomtest
 
+from stages.projects._base import Project, columns_of
+from stages.runtime import wording
+from stages.runtime.metric_names import TITLES
+from stages.runtime.segments import worst_segments
+from stages.runtime.wording import between, count, metric, metric_interval, percent, significant, upper_first, words
+
+TEMPLATE = Path(__file__).with_name("card.md.jinja")
+FILTERS = ("count", "listed", "metric", "metric_interval", "p_value", "percent", "points", "words")
 WORST = 5  # segments shown
+TOP = 10  # features shown
+Report = dict[str, Any]
+
+
+def model_card(project: Project, manifest: Report, reports: Report, proof: Report) -> str:
+    """The card as Markdown. `reports` are data, evaluation, leaderboard and importance by name; `proof` says on how many
+    rows the exported model was compared with the fitted one.
+    """
+    data, evaluation, importance = (reports[name] for name in ("data", "evaluation", "importance"))
+    classifies, found = project.task == "classification", evaluation["by_segment"]
+    titles = {column.name: column.title for column in columns_of(project.record)}
+    ranked_by, ranked = worst_segments(found["segments"], project.primary_metric) if found["segments"] else ("", [])
+    tables = {
+        "sources": source_table(data),
+        "rows": row_table(data, manifest, evaluation),
+        "metrics": metric_table(project, evaluation),
+        "thresholds": threshold_table(manifest, evaluation) if classifies else "",
+        "candidates": candidate_table(project, manifest, reports["leaderboard"]["candidates"]),
+        "settings": setting_table(manifest["estimator"], manifest["params"]),
+        "segments": segment_table(project, ranked[:WORST], titles) if ranked else "",
+        "fairness": {name: fairness_table(titles[name], rates) for name, rates in evaluation["fairness"].items()},
+        "backtest": backtest_table(project, evaluation) if evaluation["backtest"] else "",
+        "importance": importance_table(project, importance),
+        "libraries": table(["Library", "Version"], manifest["libraries"].items()),
+    }
+    return fill(
+        project=project,
+        manifest=manifest,
+        data=data,
+        evaluation=evaluation,
+        importance=importance,
+        proof=proof,
+        tables=tables,
+        classifies=classifies,
+        primary=project.primary_metric,
+        positive=project.labels.get(1, "1"),
+        target=titles[project.target],
+        copies=sum(source["copies"] + source["in_earlier_source"] for source in data["sources"]),
+        earlier=sum(source["in_earlier_source"] for source in data["sources"]),
+        goal=goal(manifest["params"]["threshold"]),
+        promised=manifest.get("interval", {}).get("coverage"),
+        coverage=evaluation["metrics"].get("interval_coverage"),
+        segments=found,
+        ranked_by=ranked_by,
+        segment_columns=wording.listed([titles.get(name, words(name)) for name in project.segments]),
+        uncovered=[] if classifies else uncovered(found["segments"], manifest["interval"]["coverage"], titles),
+    )
+
+
+def fill(**blanks: Any) -> str:
+    """The template with its blanks filled. One that is missing is an error."""
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, autoescape=False)  # noqa: S701 - Markdown
+    environment.filters |= {name: getattr(wording, name) for name in FILTERS}
+    environment.filters["count_of"] = lambda entries, noun: count(len(entries), noun)
+    text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(blanks)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -22,178 +86,157 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def model_card(
-    project: Project,
-    manifest: dict[str, Any],
-    data: dict[str, Any],
-    evaluation: dict[str, Any],
-    importance: dict[str, Any],
-    proof: dict[str, Any],
-) -> str:
-    """The card as Markdown. `proof` says on how many rows the exported model was compared with the fitted one."""
-    banner = ["> **Simulated data.** This model was trained on rows drawn from a simulator. Its figures show that the "
-              "pipeline works and say nothing about the world."]  # fmt: skip
-    sections = [
-        f"# {project.title}",
-        *(banner if data["simulated"] else []),
-        f"{project.question} A {words(manifest['estimator'])} model.",
-        "## What it is for, and not for",
-        project.intended_use,
-        "\n".join(f"- {limit}" for limit in project.limits),
-        "## Data",
-        _data(project, manifest, data),
-        "## How good it is",
-        _metrics(project, evaluation),
-        *_decision(project, manifest, evaluation),
-        "## Where it is worst",
-        _segments(project, evaluation),
-        *_fairness(evaluation),
-        *_backtest(project, evaluation),
-        "## Feature importance",
-        _importance(importance),
-        "## Versions",
-        table(["Library", "Version"], manifest["libraries"].items()),
-        f"Model MD5 `{manifest['model']}`, training data SHA-256 `{manifest['data']['sha256']}`, "
-        f"seed {manifest['params']['seed']}. The server uses an exported form of the model. On {proof['rows']:,} rows its "
-        f"scores were the model's within {proof['tolerance']:g} of their value.",
-    ]
-    return "\n\n".join(sections) + "\n"
-
-
-def _data(project: Project, manifest: dict[str, Any], data: dict[str, Any]) -> str:
+def source_table(data: Report) -> str:
+    """Where the rows came from."""
     rows = [
-        [
-            f"`{source['address']}`",
-            f"{source['rows']:,}",
-            f"{source['rejected']:,}",
-            ", ".join(source["dropped_columns"]) or "-",
-        ]
+        [f"`{source['address']}`", count(source["rows"]), ", ".join(source["dropped_columns"]) or "none"]
         for source in data["sources"]
     ]
-    reasons = [
-        f"- {count:,} x {reason}" for source in data["sources"] for reason, count in source["rejected_by_reason"].items()
-    ]
-    reasons += [
-        f"- {count:,} x left out: {reason}" for source in data["sources"] for reason, count in source["left_out"].items()
-    ]
-    copied = sum(source["copies"] for source in data["sources"])
-    earlier = sum(source["in_earlier_source"] for source in data["sources"])
-    if copied or earlier:
-        reasons.append(
-            f"- {copied + earlier:,} rows are copies of another, {earlier:,} of them of a row in an earlier source; copies "
-            "are in the training rows together or in the test rows together"
-        )
-    note = f"Trained on {manifest['rows']:,} rows; the other accepted rows were tested on or left out."
-    listed = table(["Source", "Rows", "Broke the schema", "Columns not used"], rows)
-    return "\n\n".join([listed, *(["\n".join(reasons)] if reasons else []), note])
+    return table(["Source", "Rows", "Columns not used"], rows)
 
 
-def _metrics(project: Project, evaluation: dict[str, Any]) -> str:
+def row_table(data: Report, manifest: Report, evaluation: Report) -> str:
+    """What became of the rows that were read: every one is counted once."""
+    reasons: dict[str, int] = {}
+    for source in data["sources"]:
+        for kind, entries in (("Broke the schema", source["rejected_by_reason"]), ("Out of scope", source["left_out"])):
+            for reason, rows in entries.items():
+                reasons[f"{kind}: {reason}"] = reasons.get(f"{kind}: {reason}", 0) + rows
+    counted = {**reasons, "Trained on": manifest["rows"], "Tested on": evaluation["rows"]}
+    return table(["What became of the rows", "Rows"], [[what, count(rows)] for what, rows in counted.items()])
+
+
+def metric_table(project: Project, evaluation: Report) -> str:
+    """The metrics on the test rows with their intervals."""
+    rows = [
+        [title, metric(found["value"], name, project.unit), metric_interval(found, name, project.unit)]
+        for name, title in TITLES.items()
+        if (found := evaluation["metrics"].get(name))
+    ]
+    return table(["Metric", "Value", "95 % interval"], rows)
+
+
+def goal(choice: Report) -> str:
+    """What a threshold was chosen for: what it does that no other does."""
+    if choice["goal"] == "cost":
+        ratio = f"1 : {significant(choice['cost_ratio'])}"
+        return f"costs least, but for chance, where false positives and false negatives cost {ratio}"
+    if choice["goal"] == "recall_at_precision":
+        return f"has the highest recall at a precision of at least {percent(choice['precision'])}"
+    return f"has the highest {words(choice['goal'])}"
+
+
+def threshold_table(manifest: Report, evaluation: Report) -> str:
+    """What follows from the chosen threshold, and from the usual one."""
+    names = ("accuracy", "precision", "recall", "f1", "mcc")
+    sides = {percent(manifest["threshold"]): "", percent(0.5): "_at_half"}  # one where they are the same
+    rows = [
+        [words(name), *(metric(evaluation["metrics"][f"{name}{at}"]["value"], name) for at in sides.values())]
+        for name in names
+    ]
+    return table(["Threshold", *sides], rows)
+
+
+def candidate_table(project: Project, manifest: Report, board: list[Report]) -> str:
+    """The leaderboard: the metrics of each candidate over the folds."""
+    names = [name for name in TITLES if name in board[0]["metrics"]]
+
+    def spread(name: str, found: Report) -> str:
+        mean = metric(found["mean"], name, project.unit).partition(" ")[0]
+        return f"{mean} ± {metric(found['sd'], name, project.unit, len(mean.partition('.')[2]))}"
+
     rows = [
         [
-            TITLES[name],
-            metric_text(name, m["value"], project.unit),
-            " to ".join(metric_text(name, m[b], project.unit) for b in ("low", "high")),
+            f"**{words(entry['candidate'])}**" if entry["candidate"] == manifest["estimator"] else words(entry["candidate"]),
+            *(spread(name, entry["metrics"][name]) for name in names),
         ]
-        for name in TITLES
-        if (m := evaluation["metrics"].get(name))
+        for entry in board
     ]
-    primary, baseline = evaluation["primary_metric"], evaluation["baseline"]
-    guess = "the rate of positives" if project.task == "classification" else "the median"
-    return (
-        f"On {evaluation['rows']:,} test rows that no part of training saw, with 95 % bootstrap intervals:\n\n"
-        + table(["Metric", "Value", "95 % interval"], rows)
-        + f"\n\nAlways predicting {guess} has {TITLES[primary]} {metric_text(primary, baseline['value'], project.unit)} "
-        f"(paired bootstrap p = {baseline['p_value']:.2g} that the model is no better)."
-    )
+    return table(["Candidate", *(TITLES[name] for name in names)], rows)
 
 
-def _decision(project: Project, manifest: dict[str, Any], evaluation: dict[str, Any]) -> list[str]:
-    metrics = evaluation["metrics"]
-    if project.task == "classification":
-        calibration = manifest["params"]["calibration"]
-        how = f"calibrated by {calibration} scaling" if calibration != "none" else "not calibrated further"
-        goal = words(manifest["params"]["threshold"]["goal"])
-        halves = ", ".join(
-            f"{TITLES[n].lower()} {metrics[f'{n}_at_half']['value']:.3f}" for n in ("accuracy", "precision", "recall", "f1")
-        )
-        return [
-            "## Decision and calibration",
-            f'From a probability of {manifest["threshold"]:.3f} on the answer is "{project.labels.get(1, 1)}", chosen on '
-            f"out-of-fold probabilities for {goal}. At 0.5 instead: {halves}. Probabilities are {how}; their expected "
-            f"calibration error on the test rows is {metrics['ece']['value']:.3f}.",
-        ]
-    interval, covered = manifest["interval"], metrics["interval_coverage"]
+def setting_table(estimator: str, params: Report) -> str:
+    """The settings of the estimator, or the weights and settings of the members of an ensemble."""
+    settings = params["estimators"]
+    if estimator == "voting":
+        members = settings["voting"]["members"].items()
+        rows = [[words(name), significant(weight), _listed(settings.get(name, {}))] for name, weight in members]
+        return table(["Member", "Weight", "Settings"], rows)
+    more = {"resampling": params["resampling"], "seed": params["seed"]}
+    return table(["Setting", "Value"], [[name, str(value)] for name, value in (settings.get(estimator, {}) | more).items()])
+
+
+def segment_table(project: Project, segments: list[Report], titles: dict[str, str]) -> str:
+    """The metrics of segments."""
+    names = [name for name in TITLES if name in segments[0]]
+
+    def cell(name: str, segment: Report) -> str:
+        text = metric(segment[name], name, project.unit)
+        if name != "interval_coverage" or segment[name] is None:
+            return text
+        low, high = coverage_interval(segment)
+        return f"{text} ({between(percent(low), percent(high))})"
+
+    rows = [
+        [segment_title(segment, titles), count(segment["rows"]), *(cell(name, segment) for name in names)]
+        for segment in segments
+    ]
+    return table(["Segment", "Test rows", *(TITLES[name] for name in names)], rows)
+
+
+def segment_title(segment: Report, titles: dict[str, str]) -> str:
+    """What a segment is called."""
+    return f"{titles.get(segment['column'], upper_first(words(segment['column'])))}: {segment['segment']}"
+
+
+def coverage_interval(segment: Report) -> tuple[float, float]:
+    """The 95 % interval of a segment's coverage (Wilson, JASA 1927): that of the bootstrap is empty where all rows are
+    covered.
+    """
+    inside = round(segment["interval_coverage"] * segment["rows"])
+    found = binomtest(inside, segment["rows"]).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
+def uncovered(segments: list[Report], promised: float, titles: dict[str, str]) -> list[str]:
+    """The segments whose whole coverage interval is below the promise, with their coverage."""
     return [
-        "## Intervals",
-        f"Each prediction carries a conformal interval meant to hold the true value {interval['coverage']:.0%} of the time; "
-        f"on the test rows it did {covered['value']:.1%} of the time ({covered['low']:.1%} to {covered['high']:.1%}).",
+        f"{segment_title(segment, titles)} ({percent(segment['interval_coverage'])} of {count(segment['rows'], 'row')})"
+        for segment in segments
+        if coverage_interval(segment)[1] < promised
     ]
 
 
-def _segments(project: Project, evaluation: dict[str, Any]) -> str:
-    found = evaluation["by_segment"]
-    if not found["segments"]:
-        return f"No segment has {found['min_rows']} test rows, too few to say."
-    metrics = [name for name in TITLES if name in found["segments"][0]]
-    ranked_by, ranked = worst_segments(found["segments"], project.primary_metric)
+def fairness_table(title: str, found: Report) -> str:
+    """The rates of the groups of a sensitive column."""
+    rates = ("flagged", "recall", "false_positive_rate")
+    rows = [[group, count(r["rows"]), *(percent(r[rate]) for rate in rates)] for group, r in found["groups"].items()]
+    return table([title, "Test rows", "Flagged", "Recall", "False positive rate"], rows)
+
+
+def backtest_table(project: Project, evaluation: Report) -> str:
+    """The metrics on later rows beside those on random ones."""
     rows = [
-        [f"{s['column']} = {s['segment']}", f"{s['rows']:,}", *(metric_text(m, s[m], project.unit) for m in metrics)]
-        for s in ranked[:WORST]
+        [TITLES[name], *(metric(each, name, project.unit) for each in (value, evaluation["metrics"][name]["value"]))]
+        for name, value in evaluation["backtest"]["metrics"].items()
     ]
-    return (
-        table(["Segment", "Test rows", *(TITLES[m] for m in metrics)], rows)
-        + f"\n\nThe {WORST} worst by {TITLES[ranked_by]} of {len(found['segments'])} segments; "
-        f"{found['left_out']} with fewer than {found['min_rows']} rows are left out."
-    )
+    return table(["Metric", "On later rows", "On random test rows"], rows)
 
 
-def _fairness(evaluation: dict[str, Any]) -> list[str]:
-    if not evaluation["fairness"]:
-        return []
-    parts = ["## Fairness"]
-    for column, found in evaluation["fairness"].items():
-        rows = [
-            [group, f"{r['rows']:,}", *(f"{r[k]:.1%}" for k in ("flagged", "recall", "false_positive_rate"))]
-            for group, r in found["groups"].items()
-        ]
-        verdict = (
-            "under 0.8: the groups are flagged at clearly different rates"
-            if found["disparate_impact_flag"]
-            else "not under 0.8"
-        )
-        parts += [
-            table([column, "Test rows", "Flagged", "Recall", "False positive rate"], rows),
-            f"Disparate impact {metric_text('disparate_impact', found['disparate_impact'])} ({verdict}); "
-            f"recall differs by {found['recall_gap']:.1%}.",
-        ]
-    return parts
-
-
-def _backtest(project: Project, evaluation: dict[str, Any]) -> list[str]:
-    backtest = evaluation["backtest"]
-    if not backtest:
-        return []
+def importance_table(project: Project, importance: Report) -> str:
+    """The most important features; of SHAP values also the rank by permutation."""
+    top = importance["ranking"][:TOP]
+    if importance["method"] == "permutation":
+        name, digits = project.primary_metric, None if project.unit else 4
+        rows = [[upper_first(e["feature"]), metric(e["importance"], name, project.unit, digits)] for e in top]
+        return table(["Feature", f"{TITLES[name]} worse by"], rows)
+    ranks = {entry["feature"]: f"{rank}" for rank, entry in enumerate(importance["permutation"], start=1)}
     rows = [
-        [TITLES[m], metric_text(m, v, project.unit), metric_text(m, evaluation["metrics"][m]["value"], project.unit)]
-        for m, v in backtest["metrics"].items()
+        [upper_first(e["feature"]), significant(e["importance"]), ranks.get(e["feature"].partition(": ")[0], wording.DASH)]
+        for e in top
     ]
-    return [
-        "## Looking ahead",
-        f"Refitted on the {backtest['train_rows']:,} rows before {backtest['from']} and tested on the "
-        f"{backtest['test_rows']:,} from then on:",
-        table(["Metric", "On later rows", "On random test rows"], rows),
-    ]
+    return table(["Feature", "Importance", "Rank when shuffled"], rows)
 
 
-def _importance(importance: dict[str, Any]) -> str:
-    method = {
-        "shap": "Mean absolute SHAP value of the encoded columns",
-        "permutation": "How much worse the primary metric gets when a feature is shuffled",
-    }[importance["method"]]
-    other = {entry["feature"]: rank for rank, entry in enumerate(importance["permutation"], start=1)}
-    rows = [
-        [e["feature"], f"{e['importance']:.3g}", str(other.get(e["feature"].partition(": ")[0], "-"))]
-        for e in importance["ranking"][:10]
-    ]
-    return f"{method}:\n\n" + table(["Feature", "Importance", "Rank when shuffled"], rows)
+def _listed(settings: Report) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items()) or "defaults"

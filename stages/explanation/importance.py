@@ -35,7 +35,16 @@ def feature_importance(
         return {"method": "permutation", "ranking": permutation, "permutation": permutation}, dots
     mean = explained[0].abs().mean()
     ranking = ranked(list(mean.index), list(mean))
-    return {"method": "shap", "ranking": ranking, "permutation": permutation}, beeswarm(*explained)
+    scale = scale_of(model, project)
+    return {"method": "shap", "scale": scale, "ranking": ranking, "permutation": permutation}, beeswarm(*explained)
+
+
+def scale_of(model: Any, project: Project) -> str:
+    """The unit of SHAP values, by the names of `stages.runtime.shapley`."""
+    layers = unwrap(model["model"])
+    if project.task == "classification":
+        return "log_odds" if layers.gives_log_odds else "probability"
+    return "value" if layers.inverse is None else "log"
 
 
 def ranked(names: list[str], values: list[float]) -> list[dict[str, Any]]:

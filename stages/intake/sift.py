@@ -13,6 +13,7 @@ from stages.core.schema import coerce, to_frame
 from stages.intake.sources import Source
 from stages.projects._base import Column, Project
 from stages.runtime.values import violations
+from stages.runtime.wording import count, percent
 
 
 def check_header(source: Source, columns: tuple[Column, ...]) -> None:
@@ -88,7 +89,7 @@ def count_left_out(raw: pd.DataFrame, sources: int, project: Project) -> list[di
     """Per source of the accepted rows, how many are left out of training and test, by reason."""
     why = project.why_left_out(raw)
     return [
-        {str(reason): int(count) for reason, count in why[(raw["source"] == source) & (why != "")].value_counts().items()}
+        {str(reason): int(rows) for reason, rows in why[(raw["source"] == source) & (why != "")].value_counts().items()}
         for source in range(sources)
     ]
 
@@ -105,13 +106,14 @@ def check_rejected(sources: list[dict[str, Any]], quarantine: pd.DataFrame, max_
     share = rejected / rows
     if share > max_rejected:
         reasons = [
-            f"{count} x {reason}{example(quarantine, number, reason)}"
+            f"{count(broken)} x {reason}{example(quarantine, number, reason)}"
             for number, source in enumerate(sources)
-            for reason, count in source["rejected_by_reason"].items()
+            for reason, broken in source["rejected_by_reason"].items()
         ]
+        broke = f"of {count(rows, 'row')} {percent(share)} break the schema"
         raise UserError(
-            f"{rejected} rows ({share:.1%}) break the schema and ingest.max_rejected allows {max_rejected:.1%}: "
-            f"{'; '.join(reasons)}. They are in the quarantine"
+            f"{broke} and ingest.max_rejected allows {percent(max_rejected)}: {'; '.join(reasons)}. "
+            "They are in the quarantine"
         )
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from stages.core.cli import UserError
 from stages.core.objects import objects
 from stages.projects._base import Project
+from stages.runtime.wording import count
 
 FEWEST = 10  # values of a column below which its order may follow the target's by chance
 
@@ -70,7 +71,9 @@ def check_leaks(frame: pd.DataFrame, project: Project) -> None:
 def check_sides(frame: pd.DataFrame, test: pd.Series, test_size: float, project: Project) -> None:
     """UserError where one side has no rows, or the training rows have one class only."""
     if test.all() or not test.any():
-        raise UserError(f"{len(frame)} rows cannot be split with prepare.test_size = {test_size}: too few, or one object")
+        raise UserError(
+            f"{count(len(frame), 'row')} cannot be split with prepare.test_size = {test_size}: too few, or one object"
+        )
     if project.task == "classification" and frame[project.target][~test].nunique() < 2:
         raise UserError(f"all rows have the same {project.target}: there is nothing to learn")
 

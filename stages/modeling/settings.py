@@ -12,7 +12,7 @@ from stages.modeling.families import ESTIMATORS, Settings
 
 class Threshold(Block):
     """What the decision threshold is chosen for: the best F1, the most recall at a precision, or the least cost when a
-    missed positive costs `cost_ratio` false alarms (1 is accuracy).
+    missed positive costs `cost_ratio` false alarms (1 is accuracy), but for chance.
     """
 
     goal: Literal["f1", "recall_at_precision", "cost"]

@@ -16,6 +16,7 @@ from stages.modeling.parallel import compute_backend
 from stages.modeling.pipeline import build_model, calibrate, calibrated, with_threshold
 from stages.modeling.settings import Train
 from stages.projects._base import Column, Project
+from stages.runtime.metric_names import TITLES
 
 LIBRARIES = ("imbalanced-learn", "joblib", "numpy", "pandas", "scikit-learn", "scipy")
 
@@ -106,6 +107,6 @@ def leaderboard_lines(board: list[dict[str, Any]], results: list[FoldResult], me
     for row in board:
         seconds = np.mean([result.seconds for result in results if result.name == row["candidate"]])
         score, mark = row["metrics"][metric], "->" if row["candidate"] == chosen else "  "
-        mean_sd = f"{metric} {score['mean']:.5g} ± {score['sd']:.2g}"
+        mean_sd = f"{TITLES[metric]} {score['mean']:,.4f} ± {score['sd']:,.4f}"
         lines.append(f"{mark} {row['candidate']:24}{mean_sd}  {seconds:.2f} s a fold")
     return lines

@@ -14,6 +14,7 @@ from stages.modeling.metrics import bootstrap, interval
 from stages.monitoring.reference import Live, tested_columns
 from stages.monitoring.twosample import FEWEST, encode, excess
 from stages.projects._base import Project
+from stages.runtime.wording import count, significant
 
 RESAMPLES = 200
 MEASURED_ROWS = 10_000  # rows at most that an interval is resampled from
@@ -124,13 +125,14 @@ def unfair_sample(project: Project, frame: pd.DataFrame, scores: np.ndarray) -> 
     """
     target, ended = frame[project.target], frame[project.target].notna().to_numpy()
     if project.task == "classification" and target.nunique() == 1:
-        return f"all {ended.sum():,} known outcomes are {target[ended].iloc[0]:g}"
+        return f"{count(ended.sum(), 'known outcome')}, each of them {significant(target[ended].iloc[0])}"
     if ended.all() or min(ended.sum(), (~ended).sum()) < FEWEST:
         return ""
     found = ks_2samp(scores[ended], scores[~ended], method="asymp")
     if found.pvalue > UNFAIR or found.statistic < APART:
         return ""
-    return f"the scores of the {ended.sum():,} rows whose outcome is known differ from those of the other {(~ended).sum():,}"
+    known, others = count(ended.sum(), "row"), count((~ended).sum())
+    return f"the scores of the {known} whose outcome is known differ from those of the other {others}"
 
 
 def measured_metric(

@@ -14,6 +14,7 @@ from stages.monitoring.columns import is_measured, missing_test
 from stages.monitoring.reference import Live
 from stages.monitoring.settings import Drift
 from stages.projects._base import Column, Project, columns_of
+from stages.runtime.wording import count, number, percent, significant
 
 SURE = 1e-6  # the p-value at which chance is ruled out
 LEFT_OUT = 0.1  # share of the rows by which training may leave out more than it did
@@ -41,20 +42,20 @@ class Fault:
 def schema_faults(batch: Batch, project: Project, max_rejected: float) -> list[Fault]:
     """Required columns that the batch lacks, and more rows that break the schema than ingest would take."""
     if batch.absent:
-        names = ", ".join(f"`{name}`" for name in batch.absent)
+        names = ", ".join(f"“{name}”" for name in batch.absent)
         return [Fault(batch.absent[0], "missing", f"the batch lacks {names}", {})]
     share = batch.rejected / batch.rows
     if share <= max_rejected:
         return []
     words, advice = [], ""
-    for reason, count in most_frequent(batch.reasons, 3).items():
+    for reason, rows in most_frequent(batch.reasons, 3).items():
         name, _, rule = reason.partition(": ")
         worst = batch.offenders.get(reason)
         value = f" but {next(iter(most_frequent(worst, 1)))!r}" if worst else ""
-        words.append(f"`{name}` {rule}{value} in {count / batch.rows:.1%}")
+        words.append(f"“{name}” {rule}{value} in {percent(rows / batch.rows)}")
         if rule.startswith("is none of"):
             advice = f"; if that is a new category and no error, extend the row in stages/projects/{project.name}.py first"
-    text = f"{share:.1%} of the rows break the schema, {max_rejected:.1%} are allowed ({'; '.join(words)}){advice}"
+    text = f"{percent(share)} of the rows break the schema, {percent(max_rejected)} are allowed ({'; '.join(words)}){advice}"
     return [Fault(None, "schema", text, {"rejected": batch.rejected, "share": share, "limit": max_rejected})]
 
 
@@ -73,7 +74,8 @@ def missing_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Projec
         test = missing_test(usual.to_numpy(), now.to_numpy())
         if test.size > settings.max_gaps and test.p < SURE:
             words = (
-                f"`{name}` is missing in {others[name].mean():.0%} of the rows against {masks[name].mean():.0%} in training"
+                f"“{name}” is missing in {percent(others[name].mean(), 0)} of the rows against "
+                f"{percent(masks[name].mean(), 0)} in training"
             )
             found.append(Fault(name, "gaps", words, {"batch": float(now.mean()), "reference": float(usual.mean())}))
     return found
@@ -90,7 +92,9 @@ def constant_faults(reference: pd.DataFrame, batch: pd.DataFrame, project: Proje
             continue
         commonest = usual.value_counts(normalize=True).iloc[0]
         if len(values) * np.log(commonest) < np.log(SURE):
-            words = f"`{column.name}` is {values.iloc[0]} in every row, and had {usual.nunique():,} values in training"
+            words = (
+                f"“{column.name}” is {values.iloc[0]} in every row, and had {count(usual.nunique(), 'value')} in training"
+            )
             found.append(
                 Fault(column.name, "constant", words, {"value": str(values.iloc[0]), "odds_base": float(commonest)})
             )
@@ -108,10 +112,13 @@ def left_out_faults(live: Live, known: pd.DataFrame, labelled: pd.DataFrame, set
     if binomtest(dropped, len(known), max(usual, 1e-3), alternative="greater").pvalue > SURE:
         return []
     target = live.project.target
-    words = f"training would leave out {share:.0%} of the rows with an outcome, against {usual:.1%} of the rows it was given"
+    words = (
+        f"training would leave out {percent(share, 0)} of the rows with an outcome, against {percent(usual)} of the rows it "
+        "was given"
+    )
     if live.project.task == "regression":
-        medians = (f"{side[target].median():,.6g}" for side in (known, live.reference))
-        words += "; the median of `{}` is {} against {} in training".format(target, *medians)
+        medians = (number(side[target].median(), live.project.unit) for side in (known, live.reference))
+        words += "; the median of “{}” is {} against {} in training".format(target, *medians)
     return [Fault(target, "left out", words, {"rows": dropped, "share": share, "usual": usual})]
 
 
@@ -142,9 +149,9 @@ def unit_faults(reference: pd.DataFrame, batch: pd.DataFrame, columns: tuple[Col
         rounded = [ratio for ratio in tenths[0] / tenths[1] if np.abs(np.log(ratio / FACTORS)).min() < 0.01]
         after, factor = min((_distance(usual, values / ratio), ratio) for ratio in (*FACTORS, *rounded))
         if after < before / 2 and after < settings.distance + LIKELY * chance:
-            many = f"{factor:.4g} times" if factor > 1 else f"1/{1 / factor:.4g} of"
+            many = f"{significant(factor, 4)} times" if factor > 1 else f"1/{significant(1 / factor, 4)} of"
             words = (
-                f"`{column.name}` is {many} its values in training and otherwise distributed the same, as in another unit"
+                f"“{column.name}” is {many} its values in training and otherwise distributed the same, as in another unit"
             )
             found.append(Fault(column.name, "unit", words, {"factor": float(factor), "before": before, "after": after}))
     return found

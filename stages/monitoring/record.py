@@ -24,6 +24,7 @@ from stages.monitoring.settings import Drift
 from stages.projects._base import load_project
 from stages.promotion import ledger
 from stages.promotion.git import who
+from stages.runtime.wording import count
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Check:
         """What it was compared with, and the reason of the verdict."""
         model = f"model {(self.live.hash or 'unknown')[:12]} ({self.live.version or 'no version'})"
         name, rows = self.live.project.name, len(self.live.reference)
-        return f"{name}: compared with {rows:,} rows that {model} was trained on\n{self.report['reason']}"
+        return f"{name}: compared with {count(rows, 'row')} that {model} was trained on\n{self.report['reason']}"
 
 
 def run_check(name: str, address: str) -> Check:

@@ -71,7 +71,9 @@ class Project:
     rows with the columns of the public data; `shift` is one of the project's `shifts` or None. `groups` gives, per row, the
     object whose rows must stay on one side of a split. `derived_from` names the field that a feature of another name is made
     from, under which explanations report it. `market`, of a project that estimates prices, names the columns of the record
-    and the features by which adverts are filtered on the page about their market, with their titles.
+    and the features by which adverts are filtered on the page about their market, with their titles. `is_risk` says
+    that the positive class is one, so that answers have a risk level. `contact` is who answers questions about the models,
+    for the model card.
     """
 
     name: str
@@ -99,9 +101,11 @@ class Project:
     time_column: str | None = None
     log_target: bool = False
     labels: Mapping[int, str] = field(default_factory=dict)
+    is_risk: bool = False
     derived_from: Mapping[str, str] = field(default_factory=dict)
     market: Mapping[str, str] = field(default_factory=dict)
     shifts: tuple[str, ...] = ()
+    contact: str = "the maintainers of this repository"
 
     def __post_init__(self) -> None:
         """Refuse a project whose target, or another column that only training may see, is among its inputs."""
@@ -124,6 +128,8 @@ class Project:
             raise ValueError(f"{self.name}: {', '.join(bare)} need an example: forms and the server's self-test use it")
         if unknown := self.market.keys() - self.record.model_fields.keys() - set(self.feature_names):
             raise ValueError(f"{self.name}: market names {', '.join(sorted(unknown))}, no column of the record or feature")
+        if self.is_risk and self.task != "classification":
+            raise ValueError(f"{self.name}: a risk level is one of a probability, which only the task classification gives")
         if self.market and self.task == "classification":
             raise ValueError(f"{self.name}: a market is of prices, which only the task regression estimates")
 

@@ -158,4 +158,5 @@ project = Project(
     segments=("Geography", "Gender", "Age", "NumOfProducts"),
     sensitive=("Geography", "Gender"),
     labels={0: "stays", 1: "leaves"},
+    is_risk=True,
 )

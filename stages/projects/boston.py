@@ -146,7 +146,7 @@ project = Project(
             "segregation raises prices. It is no input; but others, LSTAT above all, differ with race in these tracts, "
             "and so do the predictions."
         ),
-        "LSTAT counts labourers and adults who did not finish school as `lower status`, a term of the authors of 1978.",
+        "LSTAT counts labourers and adults who did not finish school as “lower status”, a term of the authors of 1978.",
         (
             "Values are what owners said their homes were worth in the 1970 census, as tract medians and capped at 50: "
             "expensive tracts are underestimated, and single homes cannot be valued."

@@ -26,13 +26,14 @@ from stages.modeling.metrics import bootstrap
 from stages.projects._base import Project, columns_of
 from stages.promotion.cache import fetch_files
 from stages.promotion.checkout import checkout, score_rows
-from stages.promotion.gate import Artifact, Comparison, compare_models, listed
+from stages.promotion.gate import Artifact, Comparison, compare_models
 from stages.promotion.lock import lock_at
 from stages.promotion.settings import Promote
 from stages.promotion.tags import Version
 from stages.runtime.identity import outputs
 from stages.runtime.probe import relative_difference
 from stages.runtime.scorer import Scorer
+from stages.runtime.wording import count, listed
 
 TIMED_ROWS = 50
 
@@ -147,7 +148,7 @@ def contest(
         kept &= ~np.isnan(model.scores)
     rows, target = test[kept], test[project.target].to_numpy()[kept]
     if len(rows) < MIN_ROWS or (project.task == "classification" and len(np.unique(target)) < 2):
-        few = f"{len(rows):,} of the {len(test):,} test rows are left to judge by"
+        few = f"{count(len(rows))} of the {count(len(test), 'test row')} are left to judge by"
         return f"It cannot be compared with {version}: without the rows that this was trained on or refuses, {few}.", []
     measured, rates = [], []
     for manifest, scores in ((manifest, scores[kept]) for manifest, scores in scored):

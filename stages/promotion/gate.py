@@ -16,8 +16,22 @@ from stages.core.cli import UserError
 from stages.modeling.metrics import ECE_BINS, calibration_bins
 from stages.projects._base import Project
 from stages.promotion.settings import Promote
-from stages.runtime.metric_names import AMOUNTS, HIGHER_IS_BETTER, TITLES, metric_text
+from stages.runtime.metric_names import HIGHER_IS_BETTER, TITLES
 from stages.runtime.probe import TOLERANCE
+from stages.runtime.wording import (
+    between,
+    count,
+    digits_that_count,
+    listed,
+    metric,
+    metric_change,
+    metric_interval,
+    number,
+    p_value,
+    percent,
+    points,
+    words,
+)
 
 ALPHA = 0.05  # the p-value below which a model beats the baseline
 SIGMAS = 1.96  # standard deviations on either side that hold 95 % of a normal distribution
@@ -113,7 +127,7 @@ def check_floors(promote: Promote, metrics: Metrics, unit: str) -> Rule:
         passed = value >= bound if more else value <= bound
         measured[name] = {"value": value, "bound": bound, "passed": passed}
         word = {(True, True): "reaches", (False, True): "is below", (True, False): "keeps", (False, False): "is above"}
-        texts = [metric_text(name, number, unit).strip() for number in (value, bound)]
+        texts = [metric(number, name, unit) for number in (value, bound)]
         kind = "floor" if more else "ceiling"
         details.append(f"{TITLES[name]} {texts[0]} {word[passed, more]} the {kind} of {texts[1]}")
     if not details:
@@ -125,32 +139,35 @@ def check_gain(compared: Comparison | str, metrics: Metrics, rows: int, project:
     """The primary metric against that of `champion`, a version. Without a champion the rule does not apply; where no
     comparison can be made, `compared` says why, and it fails: what cannot be compared is not shown to be no worse.
     """
-    metric, unit = project.primary_metric, project.unit
+    name, unit = project.primary_metric, project.unit
     if isinstance(compared, str):
-        value, low, high = (metric_text(metric, metrics[metric][key], unit).strip() for key in ("value", "low", "high"))
-        alone = f"On {rows:,} test rows the {TITLES[metric]} is {value} (95 % interval {low} to {high})."
+        value, interval = metric(metrics[name]["value"], name, unit), metric_interval(metrics[name], name, unit)
+        alone = f"On {count(rows, 'test row')} the {TITLES[name]} is {value} (95 % interval {interval})."
         return Rule("comparison", None if champion is None else False, f"{compared} {alone}", {})
-    unit = f" {unit}" if metric in AMOUNTS and unit else ""
-    scale = max(compared.high - compared.low, abs(compared.value))
-    digits = int(np.clip(1 - np.floor(np.log10(scale)), 0, 6)) if scale > 0 else 3  # two that count
-    number = f",.{digits}f"
-    level = f"{100 * (2 * compared.confidence - 1):.3g} % interval"
-    less = "" if metric in HIGHER_IS_BETTER else "; less is better"
     ending = {
-        "not worse within the margin": f"not worse within the margin of {compared.margin:.2g} of the champion's value",
+        "not worse within the margin": f"not worse within the margin of {percent(compared.margin)} of the champion's value",
         "no better": "no better: the gain may be chance",
     }.get(compared.verdict, compared.verdict)
-    detail = (
-        f"On the same {compared.rows:,} test rows the {TITLES[metric]} is {compared.challenger:{number}}{unit} against "
-        f"{compared.champion:{number}}{unit} of {champion} (gain {compared.value:+{number}}, "
-        f"{level} {compared.low:+{number}} to {compared.high:+{number}}{less}), which is {ending}."
-    )
+    both = describe_comparison(compared, unit, champion)
+    detail = f"On the same {count(compared.rows, 'test row')} the {TITLES[name]} is {both}, which is {ending}."
     if compared.left_out is None:
         detail += f" The training rows of {champion} are not available, so some of them may be among these."
     elif compared.left_out:
-        detail += f" {compared.left_out:,} further test rows are left out, as {champion} was trained on them."
+        detail += f" Left out: {count(compared.left_out, 'further test row')} that {champion} was trained on."
     measured = {key: getattr(compared, key) for key in ("challenger", "champion", "value", "low", "high", "margin")}
     return Rule("comparison", compared.low > -compared.margin * abs(compared.champion), detail, measured)
+
+
+def describe_comparison(compared: Comparison, unit: str, champion: str | None = None) -> str:
+    """Both models' values of the metric, and the gain with its interval, with the digits that count."""
+    name, low, high, value = compared.metric, compared.low, compared.high, compared.value
+    digits = digits_that_count(low, max(high, low + abs(value)), name, unit)
+    own, other = (metric(number, name, unit, digits) for number in (compared.challenger, compared.champion))
+    gain, *bounds = (metric_change(number, name, unit, digits) for number in (value, low, high))
+    less = "" if name in HIGHER_IS_BETTER else "; less is better"
+    of = f" of {champion}" if champion else ""
+    interval = f"{percent(2 * compared.confidence - 1, 0)} interval {between(*bounds)}"
+    return f"{own} against {other}{of} (gain {gain}, {interval}{less})"
 
 
 def check_fairness(rates: Sequence[Mapping[str, Any]], promote: Promote, version: str | None) -> Rule:
@@ -163,19 +180,19 @@ def check_fairness(rates: Sequence[Mapping[str, Any]], promote: Promote, version
     measured: dict[str, Any] = {}
     details = []
     for column, own in challenger.items():
-        for name, sign in (("recall_gap", 1), ("disparate_impact", -1)):
+        for name, sign, write in (("recall_gap", 1, points), ("disparate_impact", -1, percent)):
             new, old = own[name], champion[column][name]
             worse = None if new is None or old is None else sign * (new - old)
             passed = worse is None or worse <= promote.fairness_margin
             measured[f"{column}.{name}"] = {"challenger": new, "champion": old, "passed": passed}
             if not passed:
-                details.append(f"{name.replace('_', ' ')} by {column} {new:.3f} against {old:.3f} of {version}")
+                details.append(f"{words(name)} by {column} {write(new)} against {write(old)} of {version}")
+    margin = points(promote.fairness_margin)
     if details:
-        detail = f"Fairness is worse by more than {promote.fairness_margin:.3g}: {'; '.join(details)}."
+        detail = f"Fairness is worse by more than {margin}: {'; '.join(details)}."
     else:
         detail = (
-            f"Recall gap and disparate impact by {' and '.join(challenger)} are at most {promote.fairness_margin:.3g} worse "
-            f"than those of {version}."
+            f"Recall gap and disparate impact by {listed(challenger)} are at most {margin} worse than those of {version}."
         )
     return Rule("fairness", not details, detail, measured)
 
@@ -192,15 +209,15 @@ def check_calibration(metrics: Metrics, rows: int, promote: Promote, scores: np.
     if promised is None:
         found, bound, chance = metrics["ece"]["value"], promote.max_ece, calibration_noise(scores)
         allowed = max(bound, chance)
-        detail = f"The calibration error is {found:.3f}; {allowed:.3f} is allowed"
+        detail = f"The calibration error is {metric(found, 'ece')}; {metric(allowed, 'ece')} is allowed"
     else:
         covered, bound = metrics["interval_coverage"]["value"], promote.coverage_tolerance
         found, chance = abs(covered - promised), SIGMAS * float(np.sqrt(promised * (1 - promised) / rows))
         allowed = max(bound, chance)
-        held = f"The intervals cover {covered:.1%} of the test rows where they promise {promised:.1%}"
-        detail = f"{held}; {allowed:.1%} off is allowed"
+        held = f"The intervals cover {percent(covered)} of the test rows where they promise {percent(promised)}"
+        detail = f"{held}; {points(allowed)} off are allowed"
     passed = found <= allowed + 1e-9
-    detail += f", as chance may do that to a perfectly calibrated model on {rows:,} rows." if chance > bound else "."
+    detail += f", as chance may do that to a perfectly calibrated model on {count(rows, 'row')}." if chance > bound else "."
     return Rule("calibration", passed, detail, {"error": found, "bound": bound, "chance": chance})
 
 
@@ -215,12 +232,12 @@ def calibration_noise(probability: np.ndarray) -> float:
 
 def check_baseline(metrics: Metrics, baseline: Mapping[str, float], project: Project) -> Rule:
     """Whether the model is better than predicting without looking at the row."""
-    metric, value, p_value = project.primary_metric, baseline["value"], baseline["p_value"]
-    passed = p_value < ALPHA
-    texts = [metric_text(metric, number, project.unit).strip() for number in (value, metrics[metric]["value"])]
+    name, value, p = project.primary_metric, baseline["value"], baseline["p_value"]
+    passed = p < ALPHA
+    texts = [metric(number, name, project.unit) for number in (value, metrics[name]["value"])]
     verb = "beats" if passed else f"does not beat, as that takes a p-value below {ALPHA},"
-    detail = f"With {texts[1]} it {verb} the {texts[0]} of predicting without looking at the row (p = {p_value:.2g})."
-    return Rule("baseline", passed, detail, {"value": value, "p_value": p_value})
+    detail = f"With {texts[1]} it {verb} the {texts[0]} of predicting without looking at the row ({p_value(p)})."
+    return Rule("baseline", passed, detail, {"value": value, "p_value": p})
 
 
 def check_artifact(artifact: Artifact, promote: Promote) -> Rule:
@@ -234,10 +251,11 @@ def check_artifact(artifact: Artifact, promote: Promote) -> Rule:
     if not artifact.probe <= TOLERANCE:
         wrong.append(f"scores the known row wrong by {artifact.probe:.1g}")
     if not artifact.latency_ms <= promote.latency_ms:
-        wrong.append(f"takes {artifact.latency_ms:.3g} ms a row where {promote.latency_ms:g} ms are allowed")
+        taken, allowed = (number(ms, "ms") for ms in (artifact.latency_ms, promote.latency_ms))
+        wrong.append(f"takes {taken} a row where {allowed} are allowed")
     right = (
         f"equals the pipeline within {TOLERANCE:g}, scores the known row as recorded "
-        f"and answers in {artifact.latency_ms:.2g} ms a row"
+        f"and answers in {number(artifact.latency_ms, 'ms')} a row"
     )
     return Rule("artifact", not wrong, f"The exported scorer {' and '.join(wrong) if wrong else right}.", measured)
 
@@ -254,12 +272,6 @@ def decide_promotion(rules: Iterable[Rule], version: str, why: str) -> Decision:
         details = [rule.detail for rule in ordered if rule.passed or rule.rule == "comparison"]
         return Decision(True, rules, " ".join([f"Accepted as {version}.", *details, why]))
     details = [rule.detail for rule in ordered if rule in failed or rule.rule == "comparison"]
-    verdict = f"Refused by the rule{'s' * (len(failed) > 1)} {listed(rule.rule for rule in failed)}."
+    verdict = f"Refused by the rule{'s' * (len(failed) > 1)} {listed([rule.rule for rule in failed])}."
     rest = [f"Met: {listed(met)}."] if met else []
     return Decision(False, rules, " ".join([verdict, *details, *rest]))
-
-
-def listed(words: Iterable[str]) -> str:
-    """One, two and three."""
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last

@@ -73,6 +73,7 @@ def propose(name: str) -> Proposal:
             "revision": revision,
             "hash": model_hash(model_files(outputs(lock), name)),
             "data": manifest["data"]["sha256"],
+            "test": outputs(lock)[str(paths.data / "test.parquet")],
             "estimator": manifest["estimator"],
         },
     )

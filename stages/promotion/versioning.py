@@ -8,11 +8,11 @@ from typing import Any
 
 from stages.promotion.checkout import model_hash_at, tree
 from stages.promotion.code_changes import changed_code, code_dependencies, read_code
-from stages.promotion.gate import listed
 from stages.promotion.git import head
 from stages.promotion.lock import lock_at
 from stages.promotion.tags import Version, versions
 from stages.runtime.identity import model_files, model_hash, outputs
+from stages.runtime.wording import listed
 
 MAKING = ("ingest", "prepare", "train", "export")  # the stages whose code shapes a model
 

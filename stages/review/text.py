@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stages.promotion.code_changes import LAYOUT
-from stages.promotion.gate import Comparison
+from stages.promotion.gate import Comparison, describe_comparison
 from stages.review.changes import Change
 from stages.review.tables import (
     code,
@@ -14,11 +14,10 @@ from stages.review.tables import (
     prose,
     rules_table,
     segments_table,
-    signed,
-    title_of,
     value_of,
 )
-from stages.runtime.metric_names import metric_text
+from stages.runtime.metric_names import TITLES
+from stages.runtime.wording import count
 
 
 def markdown(
@@ -50,24 +49,23 @@ def markdown(
 def difference(change: Change) -> str:
     """What happened to the model, by its primary metric, and whether that is more than noise."""
     then, now, found, metric = change.before.metrics, change.after.metrics, change.comparison, change.project.primary_metric
-    title = title_of(metric, change.project.unit)
+    title, unit = TITLES[metric], change.project.unit
     if metric not in now:
         return "has no metrics yet"
     if metric not in then:
-        return f"is new: {title} {value_of(metric, now)}"
+        return f"is new: {title} {value_of(metric, now, unit)}"
     if change.before.model == change.after.model:
-        other = f", but its measured metrics differ: {title} {value_of(metric, now)}" if "metrics" in change.kinds else ""
+        other = (
+            f", but its measured metrics differ: {title} {value_of(metric, now, unit)}" if "metrics" in change.kinds else ""
+        )
         return f"keeps its model byte for byte{other}"
     if not isinstance(found, Comparison):
-        values = f"{title} {value_of(metric, now)} against {value_of(metric, then)}"
+        values = f"{title} {value_of(metric, now, unit)} against {value_of(metric, then, unit)}"
         return f"has {values}; whether that is more than noise is unknown: {prose(found)}"
     how = "is better" if found.low > 0 else "is worse" if found.high < 0 else "differs by no more than noise"
-    own, its = (metric_text(metric, value).strip() for value in (found.challenger, found.champion))
-    gain, low, high = (signed(metric, value) for value in (found.value, found.low, found.high))
-    share = f"{200 * found.confidence - 100:.3g} %"
     seen = "some of which the base's model may have seen" if found.left_out is None else "new to both models"
-    evidence = f"{title} {own} against {its} (gain {gain}, {share} interval {low} to {high})"
-    return f"{how}: {evidence} on the same {found.rows:,} test rows, {seen}"
+    evidence = f"{title} {describe_comparison(found, unit)} on the same {count(found.rows, 'test row')}"
+    return f"{how}: {evidence}, {seen}"
 
 
 def verdict(change: Change) -> str:

@@ -2,8 +2,9 @@
 
 An entry has `time`, `event`, `by` and `reason` (one paragraph of plain words), and what its event is about:
 
-promotion   accepted, version and stage (null when refused), challenger {revision, hash, data, estimator}, champion {version,
-            revision, hash} or null, rules [{rule, passed, detail, measured}], metrics {metric: {value, low, high}},
+promotion   accepted, version and stage (null when refused), challenger {revision, hash, data, test, estimator} with the
+            digests of its training and test rows, champion {version, revision, hash} or null, rules
+            [{rule, passed, detail, measured}], metrics {metric: {value, low, high}},
             comparison {metric, value, low, high, rows, left_out} or null
 deployment  version, stage, revision, hash, previous {version, hash}, each null where there was none
 drift       whatever the check measured

@@ -1,4 +1,4 @@
-"""What metrics are called, which of them are better when higher, and how they are written for people."""
+"""What metrics are called, which of them are better when higher, and which are shares or amounts."""
 
 from __future__ import annotations
 
@@ -38,14 +38,3 @@ AMOUNTS = {"rmse", "mae", "interval_width"}
 def main_metrics(task: str, primary: str) -> list[str]:
     """The few metrics by which models of a task are compared at a glance, the primary one first."""
     return [primary, *(name for name in MAIN[task] if name != primary)][: len(MAIN[task])]
-
-
-def metric_text(name: str, value: float | None, unit: str = "") -> str:
-    """A metric for people: shares in per cent, amounts with their unit."""
-    if value is None:
-        return "-"
-    if name in SHARES:
-        return f"{value:.1%}"
-    if name in AMOUNTS:
-        return f"{value:,.0f} {unit}" if abs(value) >= 1000 else f"{value:.3g} {unit}"
-    return f"{value:.3f}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from stages.projects._base import MISSING, Column, Project
 from stages.runtime.shapley import Explanation, Scale, percent
-from stages.runtime.wording import words
+from stages.runtime.wording import PERCENTAGE_POINTS, exact, number, significant, upper_first, words
 
 # What could end up as markup on a page that shows a reason.
 _PLAIN = str.maketrans({"<": "‹", ">": "›", '"': "”", "'": "’", "&": "+", "\n": " ", "\r": " ", "\t": " "})
@@ -32,15 +32,14 @@ def reasons(explanation: Explanation, row: Mapping[str, Any], project: Project, 
 
 
 def _named(name: str, column: Column | None, value: Any) -> str:
-    title = column.title.partition(" (")[0] if column else words(name).capitalize()
+    title = column.title.partition(" (")[0] if column else upper_first(words(name))
     if value is None or value == MISSING or value != value:
         return f"{title} unknown"
     if column is not None and column.choices == (0, 1):
         return f"{title}: {'yes' if value else 'no'}"
     if isinstance(value, (int, float, np.number)):
-        number = float(value) if column else round(float(value), 2)
-        unit = f" {column.unit}" if column and column.unit and column.unit not in title.lower() else ""
-        return f"{title} {number:{',' if abs(number) >= 10_000 else ''}.12g}{unit}"  # no comma in a year
+        unit = column.unit if column and column.unit not in title.lower() else ""
+        return f"{title} {exact(float(value), unit) if column else significant(float(value))}"
     text = value.isoformat() if isinstance(value, date) else str(value)
     return f"{title} {text.translate(_PLAIN)[:80]}"
 
@@ -49,14 +48,14 @@ def _effect(value: float, scale: Scale, project: Project) -> str:
     if project.task == "classification":
         more = f"makes “{project.labels.get(1, '1')}” {'more' if value > 0 else 'less'} likely"
         if scale == "probability":
-            return f"{more} (by {_about(100 * abs(value))} points)"
+            return f"{more} (by {_about(100 * abs(value))} {PERCENTAGE_POINTS})"
         return f"{more} ({_odds(value)})"
     title = project.record.model_fields[project.target].title or project.target
     moved = f"{'raises' if value > 0 else 'lowers'} the {title[:1].lower()}{title[1:]}"
     if scale == "log":
         change = abs(percent(value))
         return f"{moved} by more than 1,000 %" if change > 1000 else f"{moved} by about {_about(change)} %"
-    return f"{moved} by about {float(f'{abs(value):.3g}'):,.12g} {project.unit}".rstrip()
+    return f"{moved} by about {number(float(f'{abs(value):.3g}'), project.unit)}"
 
 
 def _odds(value: float) -> str:

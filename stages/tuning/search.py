@@ -12,6 +12,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 from tqdm import tqdm
 
+from stages.runtime.wording import significant
 from stages.tuning.space import Space, Values, covers, distribution, rounded
 
 BATCH = 4  # trials drawn at a time; fixed, so that the number of jobs changes no result
@@ -72,7 +73,7 @@ def search(
                 study.add_trial(as_trial(values, found, space, is_start=starts))
                 bar.update()
                 if bar.disable:  # off a terminal, where a log should show that it goes on
-                    print(f"trial {len(study.trials)} of {trials}: {found:.5g}", file=sys.stderr, flush=True)
+                    print(f"trial {len(study.trials)} of {trials}: {significant(found, 5)}", file=sys.stderr, flush=True)
 
 
 def score_of(trial: FrozenTrial) -> float:

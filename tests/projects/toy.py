@@ -114,4 +114,5 @@ project = Project(
     derived_from={"value_per_kg": "value", "weekday": "posted"},
     shifts=("covariate", "concept", "new_category", "inflation", "broken_sensor"),
     labels={0: "in time", 1: "late"},
+    is_risk=True,
 )

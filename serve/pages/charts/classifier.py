@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serve.models.loader import Model
 from serve.pages.charts.specs import DASHED, SHARE, Chart, Rows, axis, diagonal, line, near
-from serve.pages.format import number, percent
+from stages.runtime.wording import count, number, percent
 
 RATES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)  # at which a curve is read for its table
 
@@ -54,8 +54,8 @@ def confusion(rows: Rows, model: Model) -> Chart:
     pairs = [(str(row["Actual"]), str(row["Predicted"])) for row in rows]
     totals = {label: sum(actual == label for actual, _ in pairs) for label in labels}
     cells: Rows = [
-        {"actual": actual, "predicted": predicted, "rows": (count := pairs.count((actual, predicted))),
-         "share": count / max(totals[actual], 1)}
+        {"actual": actual, "predicted": predicted, "rows": (both := pairs.count((actual, predicted))),
+         "share": both / max(totals[actual], 1)}
         for actual in labels for predicted in labels
     ]  # fmt: skip
     encoding = {
@@ -64,7 +64,7 @@ def confusion(rows: Rows, model: Model) -> Chart:
     }
     spec = {
         "height": 180,
-        "data": {"values": [cell | {"says": f"{cell['rows']:,} ({percent(cell['share'])})"} for cell in cells]},
+        "data": {"values": [cell | {"says": f"{count(cell['rows'])} ({percent(cell['share'])})"} for cell in cells]},
         "encoding": encoding,
         "layer": [
             {"mark": {"type": "rect", "tooltip": True, "stroke": "var(--line)", "color": "var(--accent)"},
@@ -72,14 +72,14 @@ def confusion(rows: Rows, model: Model) -> Chart:
             {"mark": {"type": "text", "fontSize": 13}, "encoding": {"text": {"field": "says"}}},
         ],
     }  # fmt: skip
-    missed, found = cells[2], cells[3]
+    found = cells[3]
     return Chart(
-        "confusion", f"Confusion at the threshold of {model.threshold:.3f}",
-        f"Of {totals[labels[1]]:,} test rows that are “{labels[1]}”, {found['rows']:,} are found and {missed['rows']:,} "
-        f"missed; of {totals[labels[0]]:,} others, {cells[1]['rows']:,} are flagged by mistake.",
+        "confusion", f"Confusion at the threshold of {percent(model.threshold)}",
+        f"“{labels[1]}” found: {count(found['rows'])} of {count(totals[labels[1]], 'test row')}; flagged by mistake: "
+        f"{count(cells[1]['rows'])} of {count(totals[labels[0]], 'other')}.",
         spec,
         ("Actual", *(f"Predicted “{label}”" for label in labels)),
-        [(label, *(f"{cell['rows']:,}" for cell in cells if cell["actual"] == label)) for label in labels],
+        [(label, *(count(cell["rows"]) for cell in cells if cell["actual"] == label)) for label in labels],
     )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def scores(rows: Rows, model: Model) -> Chart:
                  "encoding": {"x": {"datum": model.threshold}}}  # fmt: skip
     return Chart(
         "scores", "Distribution of the scores",
-        f"About {percent(above / total)} of the test rows are above the threshold of {model.threshold:.3f} (dashed).",
+        f"About {percent(above / total)} of the test rows are above the threshold of {percent(model.threshold)} (dashed).",
         {"height": 260, "layer": [bars, threshold]},
         (column, "Test rows"),
         [(f"{percent(span['from'])} to {percent(span['to'])}", number(span["Test rows"])) for span in spans],

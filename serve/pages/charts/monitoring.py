@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from serve.models.stability import LARGE, MODERATE, Drift
 from serve.pages.charts.specs import DASHED, Chart, Rows, Spec, axis
-from serve.pages.format import number, percent
 from serve.pages.traffic import BinShares, Traffic
+from stages.runtime.wording import count, number, percent
 
 HOUR = timedelta(hours=1)
 LEGEND = {"direction": "vertical"}  # side by side the names do not fit on a phone
@@ -29,11 +29,11 @@ def requests(found: Traffic, window: str) -> Chart:
     y = axis("predictions", "Predictions", axis={"tickMinStep": 1, "format": ",d"})
     return Chart(
         "predictions", f"Predictions by the hour, {window}",
-        f"{found.whole.predictions:,} predictions; the busiest hour began at {busiest.start:%Y-%m-%d %H:%M} UTC with "
-        f"{busiest.predictions:,}.",
+        f"{count(found.whole.predictions, 'prediction')}; the busiest hour began at {busiest.start:%Y-%m-%d %H:%M} UTC with "
+        f"{count(busiest.predictions)}.",
         over_time(values, {"type": "bar", "tooltip": True}, y, x2={"field": "until"}, y2={"datum": 0}),
         ("Hour (UTC)", "Predictions"),
-        [(f"{hour.start:%Y-%m-%d %H:%M}", f"{hour.predictions:,}") for hour in reversed(found.hours) if hour.predictions],
+        [(f"{hour.start:%Y-%m-%d %H:%M}", count(hour.predictions)) for hour in reversed(found.hours) if hour.predictions],
     )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def latency(found: Traffic, window: str) -> Chart:
     which = {"field": "which", "title": None}
     return Chart(
         "latency", f"Time to predict by the hour, {window}",
-        f"Median {number(found.whole.median_ms)} ms, 90th percentile {number(found.whole.slow_ms)} ms.",
+        f"Median {number(found.whole.median_ms, 'ms')}, 90th percentile {number(found.whole.slow_ms, 'ms')}.",
         over_time(values, lines, axis("ms", "Milliseconds"), color=which, strokeDash={**which, "legend": None}),
         ("Hour (UTC)", "Median, ms", "90th percentile, ms"),
         [

@@ -6,8 +6,8 @@ from typing import Any
 
 from serve.models.loader import Model
 from serve.pages.charts.specs import Chart, Rows, axis, bars, intervals, line
-from serve.pages.format import between, metric, number, words
 from stages.runtime.metric_names import AMOUNTS, HIGHER_IS_BETTER, TITLES
+from stages.runtime.wording import count, metric, metric_interval, number, significant, upper_first, words
 
 SHOWN = 15  # of the most important features, and of the worst segments
 
@@ -27,7 +27,7 @@ def comparison(model: Model, rival: dict[str, Any]) -> Chart | None:
         "; ".join(f"{row['model']}: {metric(row['value'], name, unit)}" for row in rows),
         intervals(rows, "model", named(name, unit)),
         ("Model", words(name), "95 % interval"),
-        [(row["model"], metric(row["value"], name, unit), between(row, name, unit)) for row in rows],
+        [(row["model"], metric(row["value"], name, unit), metric_interval(row, name, unit)) for row in rows],
     )  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def importance(found: dict[str, Any] | None) -> Chart | None:
         bars(top, "feature", axis("importance", upper_first(method))),
         ("Feature", "Importance", "Rank when shuffled"),
         [
-            (entry["feature"], f"{entry['importance']:.3g}", str(ranks.get(entry["feature"].partition(": ")[0], "–")))
+            (entry["feature"], significant(entry["importance"]), str(ranks.get(entry["feature"].partition(": ")[0], "–")))
             for entry in ranking
         ],
     )  # fmt: skip
@@ -110,18 +110,13 @@ def learning(model: Model) -> Chart | None:
     metrics = [each for each in TITLES if each in curve[0]]
     return Chart(
         "learning", "Learning curve: trained on fewer rows",
-        f"From {number(curve[0]['rows'], 'rows')} to {number(curve[-1]['rows'], 'rows')} the {words(name)} changes from "
+        f"From {count(curve[0]['rows'], 'row')} to {count(curve[-1]['rows'], 'row')} the {words(name)} changes from "
         f"{metric(curve[0][name], name, unit)} to {metric(curve[-1][name], name, unit)}.",
         line([{"rows": step["rows"], name: step[name]} for step in curve], axis("rows", "Rows trained on"),
              axis(name, named(name, unit), scale={"zero": False}), points=True),
         ("Rows trained on", *(words(each) for each in metrics)),
         [(number(step["rows"]), *(metric(step[each], each, unit) for each in metrics)) for step in curve],
     )  # fmt: skip
-
-
-def upper_first(text: str) -> str:
-    """A text that begins with a capital."""
-    return text[:1].upper() + text[1:]
 
 
 def better(name: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from serve.models.loader import Model
 from serve.pages.charts.specs import SHARE, Chart, Rows, axis, diagonal, level, line, near, scatter
-from serve.pages.format import number, percent
+from stages.runtime.wording import metric, number, percent
 
 DOTS = 600  # of a scatter plot; more make the page slow and show nothing new
 
@@ -21,7 +21,7 @@ def predicted_actual(rows: Rows, model: Model) -> Chart:
     found = model.evaluation["metrics"]
     return Chart(
         "predicted-actual", "Predicted against actual",
-        f"R² is {found['r2']['value']:.3f}; the mean absolute error is {number(found['mae']['value'], unit)}. "
+        f"R² is {metric(found['r2']['value'], 'r2')}; the mean absolute error is {number(found['mae']['value'], unit)}. "
         "Dashed: perfect.",
         scatter(dots, x, y, diagonal("Actual", "Predicted", low, high)),
     )  # fmt: skip

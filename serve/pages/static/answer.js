@@ -3,7 +3,7 @@
 import { address } from "./api.js";
 import { draw } from "./charts.js";
 import { el, table } from "./dom.js";
-import { number, percent, signed } from "./format.js";
+import { number, percent, points, signed } from "./format.js";
 
 const MOST = 10; // contributions in the chart
 const LEVELS = { low: "good", medium: "warn", high: "bad" };
@@ -13,7 +13,7 @@ function ranked(percentiles, value) {
   if (!percentiles.length) return null;
   const share = percentiles.filter((limit) => limit < value).length / percentiles.length;
   if (share < 0.01) return el("p", {}, "Lower than nearly all of the training sample.");
-  return el("p", {}, `Higher than ${share > 0.99 ? "nearly all" : `${(100 * share).toFixed(0)} %`} of the training sample.`);
+  return el("p", {}, `Higher than ${share > 0.99 ? "nearly all" : percent(share, 0)} of the training sample.`);
 }
 
 function placed(kind, left, width) {
@@ -27,15 +27,21 @@ function gauge(text, ...parts) {
   return el("div", { class: "gauge", role: "img", "aria-label": text }, parts);
 }
 
-function riskPicture(schema, probability, threshold) {
-  const [low, high] = schema.levels;
-  const zones = [["low", 0, low], ["medium", low, high], ["high", high, 1]];
-  const track = zones.map(([name, from, to]) => placed(`zone ${name}`, from, to - from));
-  const labels = zones.map(([name, from]) => el("span", {}, `${(100 * from).toFixed(0)} % ${name}`));
-  const scale = el("p", { class: "scale levels", "aria-hidden": "true" }, labels);
-  scale.style.gridTemplateColumns = zones.map(([, from, to]) => `${to - from}fr`).join(" ");
+// The levels of a risk with their bounds, as `risk_level` of serve/models/answers.py has them.
+function levels([low, high], threshold) {
+  const [from, to] = [Math.min(low, threshold), Math.max(high, threshold)];
+  return [["low", 0, from], ["medium", from, to], ["high", to, 1]];
+}
+
+function probabilityPicture(schema, probability, threshold) {
   const text = `Probability ${percent(probability)} on a scale of 0 to 100 %, threshold ${percent(threshold)}`;
   const marks = [placed("limit", threshold), placed("mark moves", probability)];
+  if (!schema.risk_bounds) return [gauge(text, el("div", { class: "track" }), ...marks)];
+  const zones = levels(schema.risk_bounds, threshold).filter(([, from, to]) => to > from);
+  const track = zones.map(([name, from, to]) => placed(`zone ${name}`, from, to - from));
+  const labels = zones.map(([name, from]) => el("span", {}, `${percent(from, 0)} ${name}`));
+  const scale = el("p", { class: "scale levels", "aria-hidden": "true" }, labels);
+  scale.style.gridTemplateColumns = zones.map(([, from, to]) => `${to - from}fr`).join(" ");
   return [gauge(text, el("div", { class: "track" }, track), ...marks), scale];
 }
 
@@ -50,19 +56,24 @@ function intervalPicture({ percentiles, unit }, value, { lower, upper, coverage 
   return [gauge(text, track, placed("mark moves", share(value))), el("p", { class: "scale", "aria-hidden": "true" }, ends)];
 }
 
-function showRisk(schema, { probability, risk_level: level }, threshold) {
+function badge(schema, probability, threshold) {
+  const [level] = levels(schema.risk_bounds, threshold).findLast(([, from]) => probability >= from);
+  return el("span", { class: `badge ${LEVELS[level]}` }, `Risk level: ${level}`);
+}
+
+function showClass(schema, { probability }, threshold) {
   at("headline").replaceChildren(
     el("span", { class: "value" }, schema.labels[Number(probability >= threshold)]),
     `${schema.outcome}: ${percent(probability)} `,
-    el("span", { class: `badge ${LEVELS[level]}` }, `Risk level: ${level}`));
-  return [...riskPicture(schema, probability, threshold), ranked(schema.percentiles, probability)];
+    ...(schema.risk_bounds ? [badge(schema, probability, threshold)] : []));
+  return [...probabilityPicture(schema, probability, threshold), ranked(schema.percentiles, probability)];
 }
 
 function showValue(schema, row, { prediction, interval }) {
   const ends = [interval.lower, interval.upper].map((end) => number(end, schema.unit)).join(" to ");
   at("headline").replaceChildren(
     el("span", { class: "value" }, number(prediction, schema.unit)),
-    `${schema.outcome}; ${(100 * interval.coverage).toFixed(0)} % interval ${ends}`);
+    `${schema.outcome}; ${percent(interval.coverage, 0)} interval ${ends}`);
   const area = row[schema.area];
   return [
     ...intervalPicture(schema, prediction, interval),
@@ -72,7 +83,7 @@ function showValue(schema, row, { prediction, interval }) {
 }
 
 export function show(schema, row, answer, threshold) {
-  const parts = schema.classifies ? showRisk(schema, answer, threshold) : showValue(schema, row, answer);
+  const parts = schema.classifies ? showClass(schema, answer, threshold) : showValue(schema, row, answer);
   const link = el("a", { href: address(`/${schema.project}/predictions/${answer.prediction_id}`) }, answer.prediction_id);
   const warnings = answer.warnings.map((text) => el("p", { class: "notice warn" }, text));
   at("picture").replaceChildren(
@@ -80,13 +91,13 @@ export function show(schema, row, answer, threshold) {
 }
 
 // Per scale: the title of the axis, the length of a bar, and its effect in words.
-const points = ({ contribution }) => `${signed((100 * contribution).toFixed(1), contribution)} points`;
-const change = ({ percent: share }) => `${signed(share.toFixed(1), share)} %`;
+const shift = ({ contribution }) => signed(points(contribution)).replace("percentage ", ""); // which the axis says
+const change = ({ percent: share }) => signed(percent(share / 100));
 const odds = ({ contribution }) => `odds × ${Math.exp(contribution).toFixed(2)}`;
-const worth = ({ contribution }, unit) => signed(number(contribution, unit), contribution);
+const worth = ({ contribution }, unit) => signed(number(contribution, unit));
 const EFFECTS = {
   log_odds: ["Change of the log-odds", (entry) => entry.contribution, odds],
-  probability: ["Change of the probability, points", (entry) => 100 * entry.contribution, points],
+  probability: ["Change of the probability, percentage points", (entry) => 100 * entry.contribution, shift],
   log: ["Change of the value, %", (entry) => entry.percent, change],
   value: ["Change of the value", (entry) => entry.contribution, worth],
 };

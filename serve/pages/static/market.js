@@ -3,9 +3,9 @@
 
 import { address, get } from "./api.js";
 import { debounced, el, json, table } from "./dom.js";
-import { number, percent, signed } from "./format.js";
+import { count, number, percent, signed } from "./format.js";
 import { histogram, priceByCategory, priceByNumber } from "./market_charts.js";
-import { binning, count, grouped, known, largest, quantile, summary } from "./market_numbers.js";
+import { binning, grouped, known, largest, quantile, summary } from "./market_numbers.js";
 
 const SEGMENTS = 15;
 const OFFERS = 20; // shown at a time
@@ -52,7 +52,7 @@ function showFigures(data, places) {
     el("div", {}, el("dt", {}, label), el("dd", {}, value), note && el("dd", { class: "note" }, note));
   const middle = (label, values, of) => {
     const silent = places.length - values.length;
-    return figure(label, values.length ? number(quantile(values, 0.5), of) : "–", silent && `${count(silent)} do not say`);
+    return figure(label, values.length ? number(quantile(values, 0.5), of) : "–", silent && `${count(silent)} without it`);
   };
   const area = data.dimensions.find((dimension) => dimension.unit === "square feet");
   const rates = area?.values.map((size, place) => size && data.price[place] / size);
@@ -61,8 +61,8 @@ function showFigures(data, places) {
     figure("Median price", money(all.median), `quartiles ${bare(all.low)} to ${money(all.high)}`),
     ...(rates ? [middle("Median price per square foot", known(rates, places), unit)] : []),
     ...numeric(data).map(({ title, values, unit: of }) => middle(`Median ${title.toLowerCase()}`, known(values, places), of)),
-    figure("Below the model's interval", percent(all.below), `${count(Math.round(all.below * all.count))} adverts`),
-    figure("Above it", percent(all.above), `${count(Math.round(all.above * all.count))} adverts`),
+    figure("Below the model's interval", percent(all.below), count(Math.round(all.below * all.count), "advert")),
+    figure("Above it", percent(all.above), count(Math.round(all.above * all.count), "advert")),
   );
 }
 
@@ -99,7 +99,7 @@ function showOffers(data, offers, most) {
   const found = sided(side);
   const rows = found.slice(0, most).map(({ at: place, row, model, low, high, serves }) => {
     const asked = data.price[place];
-    const difference = signed(percent(asked / model - 1), asked - model);
+    const difference = signed(percent(asked / model - 1));
     const link = el("a", { href: address(`/${project}/predict?${new URLSearchParams(row)}`) }, inWords(row));
     const served = serves === undefined ? "–" : bare(serves); // reports of older pipelines do not say
     return [link, bare(asked), bare(model), `${bare(low)} to ${bare(high)}`, difference, served];
@@ -132,7 +132,7 @@ async function start() {
     most = OFFERS;
     at("results").hidden = !places.length;
     at("count").textContent = places.length
-      ? `${count(places.length)} of ${count(drawn.length)} adverts`
+      ? `${count(places.length)} of ${count(drawn.length, "advert")}`
       : "No advert is like that: widen the filters.";
     if (!places.length) return;
     showFigures(data, places);

@@ -2,8 +2,8 @@
 
 import { draw } from "./charts.js";
 import { table } from "./dom.js";
-import { number, percent } from "./format.js";
-import { binned, count, grouped, largest, summary } from "./market_numbers.js";
+import { count, number, percent } from "./format.js";
+import { binned, grouped, largest, summary } from "./market_numbers.js";
 
 const LEAST = 5; // adverts that a median needs
 const SHOWN = 15; // categories

@@ -1,6 +1,5 @@
 // What the page "Market" counts. Adverts are known by their places in the lists of the data.
 
-export const count = (value) => value.toLocaleString("en-US");
 export const ascending = (values) => Float64Array.from(values).sort();
 export const known = (values, places) => ascending(places.map((place) => values[place]).filter((value) => value !== null));
 

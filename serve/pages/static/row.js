@@ -1,7 +1,7 @@
 // A row, and what the model says of it.
 
 import { post } from "./api.js";
-import { number, percent, signed } from "./format.js";
+import { number, percent, points, signed } from "./format.js";
 
 // A text as the value of a field. A plain number is one, so that it can be drawn; everything else is left for the server to
 // read, or to say what is wrong with it.
@@ -16,6 +16,5 @@ export const tryRows = (schema, rows) => post(`/${schema.project}/predict/try`, 
 export const amount = (schema, score) => (schema.classifies ? percent(score) : number(score, schema.unit));
 
 export function difference(schema, score, before) {
-  if (!schema.classifies) return signed(number(score - before, schema.unit), score - before);
-  return `${signed((100 * (score - before)).toFixed(1), score - before)} points`;
+  return signed(schema.classifies ? points(score - before) : number(score - before, schema.unit));
 }

@@ -2,12 +2,11 @@
 
 import { postFile } from "./api.js";
 import { el, table } from "./dom.js";
-import { number, percent } from "./format.js";
+import { count, number, percent } from "./format.js";
 
 const LISTED = 50; // reasons that are listed
 const at = (id) => document.getElementById(id);
-const count = (value) => value.toLocaleString("en-US");
-const rows = (value) => `${count(value)} row${value === 1 ? "" : "s"}`;
+const rows = (value) => count(value, "row");
 
 function save(name, parts) {
   const link = el("a", { href: URL.createObjectURL(new Blob(parts, { type: "text/csv" })), download: name });
@@ -27,7 +26,7 @@ function summary(schema, file, found, complete) {
     parts.push(el("p", { class: "notice warn" }, text));
   }
   if (found.done) {
-    const text = `Download ${count(found.done)} prediction${found.done === 1 ? "" : "s"}`;
+    const text = `Download ${count(found.done, "prediction")}`;
     parts.push(button(text, "main", () => save(`${stem}-predicted.csv`, found.csv)));
   }
   if (found.left_out) {
@@ -64,7 +63,7 @@ export function startUpload({ schema, threshold }) {
     at("file-error").textContent = "";
     at("outcome").replaceChildren();
     try {
-      if (file.size > schema.max_file) throw new Error(`The file is larger than the limit of ${count(schema.max_file)} bytes.`);
+      if (file.size > schema.max_file) throw new Error(`The file is larger than the limit of ${count(schema.max_file, "byte")}.`);
       for await (const { csv, warned = 0, preview = [], error, ...rest } of postFile(path, file, mine.signal)) {
         if (error) throw new Error(error);
         Object.assign(found, rest);

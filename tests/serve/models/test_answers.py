@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from serve.models.answers import risk_level
+from serve.models.answers import Answerer, encode, risk_level
 from stages.projects._base import Project
 from tests.serve.checkout import CLASSIFIERS, REGRESSORS, example, json_rows, pipeline_scores, score_of
 from tests.serve.conftest import Client
+from tests.serve.models.test_loader import load
 
 
 def predict(client: Client, name: str, row: dict[str, Any], **query: Any) -> dict[str, Any]:
@@ -49,7 +53,7 @@ def test_a_classifier_answers_with_all_that_is_documented(client: Client, name: 
         assert answer["threshold"] == manifest["threshold"]
         assert answer["prediction"] == (probability >= manifest["threshold"])
         assert answer["confidence"] == (probability if answer["prediction"] else 1 - probability)
-        assert answer["risk_level"] == risk_level(probability)
+        assert answer["risk_level"] == risk_level(probability, manifest["threshold"])
         assert set(answer) == {
             "prediction_id", "timestamp", "prediction", "label", "probability", "threshold", "risk_level", "confidence",
             "warnings", "model",
@@ -104,7 +108,24 @@ def test_an_advert_that_the_model_was_trained_on_is_marked_with_the_figures_of_t
     [(0, "low"), (0.29999, "low"), (0.3, "medium"), (0.69999, "medium"), (0.7, "high"), (1, "high")],
 )
 def test_risk_is_medium_from_three_tenths_and_high_from_seven(probability: float, level: str) -> None:
-    assert risk_level(probability) == level
+    assert risk_level(probability, 0.36) == level
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_a_positive_answer_is_never_of_low_and_a_negative_one_never_of_high_risk(
+    probability: float, threshold: float
+) -> None:
+    assert risk_level(probability, threshold) != ("low" if probability >= threshold else "high")
+
+
+def test_only_a_project_about_a_risk_has_a_risk_level(root: Path) -> None:
+    answers = {}
+    for is_risk in (True, False):
+        model = load(root)
+        answerer = Answerer(replace(model, project=replace(model.project, is_risk=is_risk)))
+        row = model.codec.read_row(encode(example("toy")))
+        answers[is_risk] = json.loads(answerer.score_all([row], None)[0].body)
+    assert answers[True].keys() - answers[False].keys() == {"risk_level"}
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

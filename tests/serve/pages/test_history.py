@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from html import escape
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from serve.pages.history import flat, is_older
+from serve.pages.charts.progress import is_older
+from serve.pages.history import flat
 from serve.pages.ledger import is_commit, repository, web_address
 from tests.serve.conftest import Client, Serve
 from tests.serve.models.test_history import deployed, entry, promoted, write_ledger
@@ -47,8 +49,7 @@ def test_refused_and_promoted_models_are_shown_with_reason_rules_and_numbers(ser
     assert [text.count(f">{verdict}</span>") for verdict in ("pass", "fail", "does not apply")] == [1, 1, 2]
     assert "value <b>0.0123457</b>" in text
     assert "random forest, revision <code>bbbbbbbbbbbb</code>" in text
-    assert 'id="progress"' in text
-    assert "1 of 2 models were promoted; the last one has 0.800." in text
+    assert 'id="progress"' not in text  # neither was compared with a champion
 
 
 @pytest.mark.slow
@@ -56,12 +57,56 @@ def test_versions_that_do_not_serve_have_a_command_that_brings_them_back(serve: 
     digest = serve(root=root).get("/v1/toy").json()["hash"]
     write_ledger(root, decided("v1.0.0", "a" * 64), decided("v1.1.0", digest), deployed("v1.1.0", digest))
     text = shown(serve(root=root))
-    assert escape("python -m stages.deploy toy --version v1.0.0 --reason '…'", quote=False).replace("'", "&#39;") in text
+    assert (
+        escape(f"python -m stages.deploy toy --to {root} --version v1.0.0 --reason '…'", quote=False).replace("'", "&#39;")
+        in text
+    )
     assert "--version v1.1.0" not in text
     assert ">serves now</span>" in text
     assert "Another model serves" not in text
     write_ledger(root, decided("v1.0.0", "a" * 64), decided("v1.1.0", digest), deployed("v1.0.0", "a" * 64))
     assert "Another model serves" in shown(serve(root=root))
+
+
+def compared(version: str | None, digest: str, gain: float, test: str) -> dict[str, Any]:
+    """A decision on a model that was compared with v1.0.0 on the test rows of this digest."""
+    found = {"metric": "roc_auc", "value": gain, "low": gain - 0.01, "high": gain + 0.01, "confidence": 0.975, "rows": 400}
+    entry = decided(version, digest)
+    return entry | {
+        "challenger": entry["challenger"] | {"test": test},
+        "champion": {"version": "v1.0.0"},
+        "comparison": found,
+    }
+
+
+def chart_of(text: str) -> Any:
+    return json.loads(
+        text.partition('id="progress"')[2].partition('<script type="application/json">')[2].partition("</script>")[0]
+    )
+
+
+def test_progress_is_the_gain_over_the_champion_with_rollbacks_and_changes_of_the_test_rows(
+    serve: Serve, root: Path
+) -> None:
+    first = decided("v1.0.0", "a" * 64)
+    back = deployed("v1.0.0", "a" * 64) | {"previous": {"version": "v1.1.0", "hash": "b" * 64}}
+    write_ledger(
+        root,
+        first | {"challenger": first["challenger"] | {"test": "t1"}},
+        compared("v1.1.0", "b" * 64, 0.02, "t1"),
+        deployed("v1.1.0", "b" * 64),
+        back,
+        compared(None, "c" * 64, -0.005, "t2"),
+        decided(None, "d" * 64),  # older ledgers do not say which test rows
+    )
+    text = shown(serve(root=root))
+    assert "1 of 2 challengers promoted. The last one, refused, gained −0.005 over v1.0.0" in text
+    assert "95 % interval −0.015 to +0.005" in text
+    layers = chart_of(text)["layer"]
+    assert [row["what"] for row in layers[1]["data"]["values"]] == [
+        "deployed v1.1.0", "rolled back to v1.0.0", "other test rows",
+    ]  # fmt: skip
+    assert [(row["kind"], row["value"]) for row in layers[2]["data"]["values"]] == [("promoted", 0.02), ("refused", -0.005)]
 
 
 def test_going_back_to_an_older_version_is_called_so(serve: Serve, root: Path) -> None:

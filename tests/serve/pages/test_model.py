@@ -16,9 +16,9 @@ from serve.pages.charts.classifier import calibration, confusion, roc, scores
 from serve.pages.charts.files import DRAWN, Drawn, draw, read_csv
 from serve.pages.charts.quality import candidates, importance, learning, segments
 from serve.pages.charts.regressor import coverage, predicted_actual, residuals
-from serve.pages.format import between, metric, words
 from stages.projects._base import Project, load_project
 from stages.runtime.metric_names import TITLES
+from stages.runtime.wording import metric, metric_interval, p_value, words
 from tests.samples import DAG
 from tests.serve.conftest import Client, Serve
 from tests.serve.models.test_history import promoted, write_ledger
@@ -54,9 +54,10 @@ def test_the_page_shows_every_metric_with_its_interval_and_draws_every_plot(
         if name in TITLES:
             row = f'<th scope="row">{TITLES[name]}</th><td class="number">{metric(found["value"], name, project.unit)}</td>'
             assert row in text
-            assert between(found, name, project.unit) in text
+            assert metric_interval(found, name, project.unit) in text
     baseline = metric(evaluation["baseline"]["value"], project.primary_metric, project.unit)
     assert f"The baseline, which ignores the row, has a {words(project.primary_metric)} of {baseline}" in text
+    assert escape(p_value(evaluation["baseline"]["p_value"])) in text
     figures = {figure["id"] for figure in page(client, f"/{project.name}/model").all("figure")}
     kinds = [
         name.replace("_", "-") for name in DRAWN if (checkout / "reports" / project.name / f"plots/{name}.csv").exists()
@@ -146,7 +147,7 @@ def test_groups_that_are_flagged_at_different_rates_are_marked_by_the_four_fifth
         path.write_text(json.dumps(evaluation | {"fairness": {"region": found}}))
         text = shown(serve(root=root))
         assert said in text
-        assert "Recall differs by 7.1 points" in text
+        assert "Recall differs by 7.1 percentage points" in text
         assert '<th scope="row">&lt;i&gt;</th><td class="number">40</td><td class="number">25.0 %</td>' in text
 
 
@@ -184,7 +185,7 @@ def test_the_confusion_matrix_counts_what_was_found_and_missed() -> None:
     pairs = [("in time", "in time")] * 6 + [("in time", "late")] * 2 + [("late", "in time")] + [("late", "late")] * 3
     chart = confusion([{"Actual": actual, "Predicted": predicted} for actual, predicted in pairs], model_of("toy"))
     assert chart.rows == [("in time", "6", "2"), ("late", "1", "3")]
-    assert "Of 4 test rows that are “late”, 3 are found and 1 missed; of 8 others, 2 are flagged by mistake." in chart.text
+    assert "“late” found: 3 of 4 test rows; flagged by mistake: 2 of 8 others." in chart.text
     assert [cell["says"] for cell in values(chart.spec)] == ["6 (75.0 %)", "2 (25.0 %)", "1 (25.0 %)", "3 (75.0 %)"]
 
 

@@ -17,10 +17,11 @@ import pytest
 
 from serve.log.prediction_log import Recent, new_id
 from serve.models.loader import load_model
-from serve.pages.format import exact, number, percent
+from serve.pages.format import given
 from serve.pages.traffic import Hour, TtlCache, aligned, bin_shares, hour_of, spans
 from stages.projects._base import Project, load_project
 from stages.runtime.population import summarised
+from stages.runtime.wording import number, percent
 from tests.serve.checkout import example, json_rows, settings, swap_in_other
 from tests.serve.conftest import Client, Serve
 from tests.serve.pages.test_pages import BROWSER, page
@@ -85,7 +86,7 @@ def test_traffic_and_latency_are_shown_by_the_hour(serve: Serve) -> None:
 
 def test_shifted_rows_are_seen_on_the_page_beside_the_training_rows_and_on_home(serve: Serve) -> None:
     client = serve()
-    assert "are too few" in shown(client)
+    assert ": too few; the shift" in shown(client)
     assert "not known yet" in shown(client, "/")
     rows = [row | {"distance": row["distance"] + 120} for row in json_rows("toy", 600)]
     client.post("/v1/toy/predict/batch", json={"rows": rows})
@@ -108,7 +109,7 @@ def test_a_prediction_has_a_page_with_all_that_is_known_of_it(client: Client, pr
     for column in project.columns:
         assert f'<th scope="row">{column.title}</th>' in text
         if column.name in example(project.name):
-            assert f"<td>{exact(example(project.name)[column.name], column)}</td>" in text
+            assert f"<td>{given(example(project.name)[column.name], column)}</td>" in text
     assert (percent(made["probability"]) if "probability" in made else number(made["prediction"], project.unit)) in text
     assert 'id="contributions"' in text
     assert made["model"]["hash"] in text

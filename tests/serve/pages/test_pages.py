@@ -15,9 +15,10 @@ import pytest
 from serve.api.protection import COOKIE, SIGNED_IN_FOR, digest
 from serve.pages.assets import STATIC
 from serve.pages.form import form_fields, limits
-from serve.pages.format import between, metric, moment, number, percent
+from serve.pages.format import moment
 from serve.pages.site import templates, to_json
 from stages.projects._base import Project, load_project, project_names
+from stages.runtime.wording import metric, metric_interval, number, percent
 from tests.serve.checkout import example, json_rows, swap_in_other
 from tests.serve.conftest import Client, Serve
 
@@ -77,7 +78,7 @@ def test_home_has_a_card_with_the_metric_and_health_of_every_project(client: Cli
         report = json.loads((checkout / "reports" / name / "evaluation.json").read_text())["metrics"][project.primary_metric]
         assert project.title in text
         assert metric(report["value"], project.primary_metric, project.unit) in text
-        assert between(report, project.primary_metric, project.unit) in text
+        assert metric_interval(report, project.primary_metric, project.unit) in text
     assert text.count("Predictions today") == text.count("healthy") == text.count("Drift") == len(project_names())
 
 
@@ -344,8 +345,8 @@ def test_shares_metrics_and_times_are_written_for_people() -> None:
     assert percent(None) == "–"
     assert metric(0.8834, "roc_auc") == "0.883"
     assert metric(3.891, "rmse", "1,000 USD") == "3,891 USD"
-    assert between({"low": 2061.9, "high": 2295.3}, "mae", "USD") == "2,062 to 2,295 USD"
-    assert between({"low": 0.861, "high": 0.904}, "roc_auc") == "0.861 to 0.904"
+    assert metric_interval({"low": 2061.9, "high": 2295.3}, "mae", "USD") == "2,062 to 2,295 USD"
+    assert metric_interval({"low": 0.861, "high": 0.904}, "roc_auc") == "0.861 to 0.904"
     assert moment(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) == "2026-01-02 03:04 UTC"
 
 

@@ -42,15 +42,26 @@ def test_no_threshold_has_a_better_f1_than_the_one_chosen_for_it(drawn: Rows) ->
 
 
 @given(drawn=rows, ratio=st.sampled_from([0.5, 1, 4]))
-def test_no_threshold_costs_less_than_the_one_chosen_for_cost(drawn: Rows, ratio: float) -> None:
+def test_no_threshold_costs_less_beyond_chance_than_the_one_chosen_for_cost(drawn: Rows, ratio: float) -> None:
     target, probability = split(drawn)
 
-    def cost(found: tuple[int, int, int]) -> float:
-        return found[1] + ratio * found[2]
+    def costs(threshold: float) -> np.ndarray:
+        return np.where(target == 1, ratio * (probability < threshold), probability >= threshold)
 
-    goal = Threshold(goal="cost", cost_ratio=ratio)
-    chosen = counts(target, probability, choose_threshold(target, probability, goal))
-    assert cost(chosen) == min(map(cost, every(target, probability)))
+    chosen = costs(choose_threshold(target, probability, Threshold(goal="cost", cost_ratio=ratio)))
+    others = [costs(threshold) for threshold in np.unique(probability)]
+    least = min(others, key=lambda cost: float(cost.sum()))
+    if chosen.sum() > least.sum():
+        assert any((chosen == costs(threshold)).all() for threshold in (1 / (1 + ratio), probability.max()))
+        assert (chosen - least).sum() <= 1.97 * np.std(chosen - least) * len(target) ** 0.5
+
+
+def test_where_thresholds_cost_the_same_but_for_chance_it_is_the_one_of_calibrated_probabilities() -> None:
+    probability = np.repeat([0.1, 0.45, 0.55, 0.65, 0.9], 100)
+    target = np.concatenate([np.arange(100) < positives for positives in (10, 45, 49, 65, 90)]).astype(int)
+    assert choose_threshold(target, probability, Threshold(goal="cost")) == pytest.approx(0.5)  # 0.6 costs 2 of 500 less
+    target[200:300] = np.arange(100) < 20  # the probability of 0.55 is wrong beyond chance
+    assert choose_threshold(target, probability, Threshold(goal="cost")) == pytest.approx(0.6)
 
 
 @given(drawn=rows, precision=st.sampled_from([0.3, 0.5, 0.9]))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stages.monitoring.check import check_batch, verdict_on
 from stages.monitoring.quality import Fault
 from stages.monitoring.settings import Drift
+from stages.runtime.wording import count
 from tests.stages.drifting import gathered, live, raw, report, truth
 
 KINDS = ["columns", "joint", "loss", "bias", "pattern"]
@@ -53,8 +54,8 @@ def test_a_column_that_moved_is_named_with_its_rank_and_what_it_was() -> None:
     assert found["evidence"] == ["columns", "joint"]
     assert columns(found) == ["distance", "the score"]
     usual, now = live().reference["distance"].median(), frame["distance"].median() + 65
-    assert f"1 of 8 columns changed: `distance` (number 4) has the median {now:g} against {usual:g}" in found["reason"]
-    assert "A classifier can tell the batch from training by all columns together (AUC 0.6" in found["reason"]
+    assert f"1 of 8 columns changed: “distance” (number 4) has the median {now:g} against {usual:g}" in found["reason"]
+    assert "A classifier can tell the batch from training by all columns together (ROC-AUC 0.6" in found["reason"]
     assert "The batch has no outcomes, so concept drift cannot be detected." in found["reason"]
 
 
@@ -68,9 +69,9 @@ def test_columns_are_named_in_the_order_of_their_weight_in_the_model() -> None:
     for known in (model, swapped):
         reason = check_batch(known, batch, truth(model.project, batch.frame), Drift(), 0.02, 0)["reason"]
         places = sorted(("distance", "value", "carrier"), key=known.importance.index)
-        assert [reason.index(f"`{name}` (") for name in places] == sorted(reason.index(f"`{name}` (") for name in places)
-    assert "`carrier` (the most important)" in reason
-    assert "`carrier` (number 2) is 'Cat' in 100.0% of the rows against" in report(frame)["reason"]
+        assert [reason.index(f"“{name}” (") for name in places] == sorted(reason.index(f"“{name}” (") for name in places)
+    assert "“carrier” (the most important)" in reason
+    assert "“carrier” (number 2) is 'Cat' in 100.0 % of the rows against" in report(frame)["reason"]
 
 
 @pytest.mark.slow
@@ -83,7 +84,7 @@ def test_missing_values_and_spread_have_words_of_their_own() -> None:
     words = {entry["column"] for entry in found["columns"] if entry["drifted"]}
     assert {"distance", "weight"} <= words
     assert "% wider" in found["reason"]
-    assert "`weight` (number 5) is missing in 1" in found["reason"]
+    assert "“weight” (number 5) is missing in 1" in found["reason"]
 
 
 @pytest.mark.slow
@@ -106,7 +107,7 @@ def test_a_dependence_that_only_its_own_test_finds_counts_too_where_it_is_large(
     assert not found["joint"]["drifted"]
     assert found["evidence"] == evidence
     assert "A classifier cannot tell the batch from training" in found["reason"]
-    assert ("The dependence of `value` on the other columns changed." in found["reason"]) == bool(evidence)
+    assert ("The dependence of “value” on the other columns changed." in found["reason"]) == bool(evidence)
 
 
 @pytest.mark.slow
@@ -117,9 +118,9 @@ def test_outcomes_that_follow_otherwise_from_the_same_rows_show_only_where_they_
     assert untold["expected"]["value"] > told["outcomes"]["measured"]["high"]
     assert {"loss", "pattern"} <= set(told["evidence"])
     assert told["verdict"] == "retrain"
-    assert "On 3,000 rows with outcomes roc_auc is 0.7" in told["reason"]
+    assert "On 3,000 rows with outcomes ROC-AUC is 0.7" in told["reason"]
     assert "The mean loss grew by" in told["reason"]
-    assert "a pattern that they did not have in training, mainly along `" in told["reason"]
+    assert "a pattern that they did not have in training, mainly along “" in told["reason"]
     assert told["outcomes"]["pattern"]["along"] in ("distance", "express", "carrier", "the score")
 
 
@@ -147,10 +148,10 @@ def test_a_model_that_does_better_than_in_training_is_no_reason_to_retrain() -> 
 @pytest.mark.slow
 def test_outcomes_of_some_rows_are_used_and_of_too_few_not() -> None:
     frame = raw(rows=1_000, shift="concept")
-    for count in (99, 400):
-        frame["late"] = frame["late"].where(frame.index < count)
+    for known in (99, 400):
+        frame["late"] = frame["late"].where(frame.index < known)
         found = report(frame)
-        assert (found["outcomes"] or {"rows": 0})["rows"] == (0 if count < 100 else count)
+        assert (found["outcomes"] or {"rows": 0})["rows"] == (0 if known < 100 else known)
         frame = raw(rows=1_000, shift="concept")
 
 
@@ -161,13 +162,13 @@ def test_the_errors_on_rows_that_were_in_training_are_not_counted(name: str) -> 
     found = report(trained, name)
     assert found["verdict"] == "keep"
     assert found["outcomes"] is None
-    assert "rows with an outcome were in training and the others are too few, so concept drift cannot be" in found["reason"]
+    assert "and the others are too few, so concept drift cannot be" in found["reason"]
     both = report(pd.concat([trained.head(300), new], ignore_index=True), name)
     alone = report(new, name)
     assert both["trained"]["rows"] >= 250
     assert both["outcomes"]["rows"] == alone["outcomes"]["rows"]
     assert both["outcomes"]["loss"]["size"] == pytest.approx(alone["outcomes"]["loss"]["size"])
-    assert "rows that were in training are left out of the errors" in both["reason"]
+    assert "Left out of the errors: " in both["reason"]
 
 
 def test_rows_that_training_leaves_out_are_left_out_where_outcomes_tell_them() -> None:
@@ -176,7 +177,7 @@ def test_rows_that_training_leaves_out_are_left_out_where_outcomes_tell_them() -
     found = report(cheap, "toy_price")
     assert found["batch"]["rows"] == 1_000
     assert found["batch"]["tested"] == found["outcomes"]["rows"] + found["trained"]["rows"] < 950
-    assert "rows with an outcome are left out, as in training." in found["reason"]
+    assert "Left out, as in training: " in found["reason"]
     assert report(adverts.drop(columns="price"), "toy_price")["batch"]["tested"] > 900
 
 
@@ -184,7 +185,7 @@ def test_outcomes_of_one_class_alone_are_no_fair_sample_and_not_used() -> None:
     frame = raw(rows=1_000)
     found = report(frame.assign(late=frame["late"].where(frame["late"] == 1)))
     assert (found["verdict"], found["outcomes"]) == ("keep", None)
-    assert f"(all {(frame['late'] == 1).sum()} known outcomes are 1), so they are not used." in found["reason"]
+    assert f"({(frame['late'] == 1).sum()} known outcomes, each of them 1), so they are not used." in found["reason"]
     assert found["expected"]
 
 
@@ -216,7 +217,7 @@ def test_a_column_that_is_empty_or_nearly_so_in_training_and_in_the_batch_is_lef
 def test_few_rows_are_too_few_to_tell(rows: int) -> None:
     found = report(parcels(rows, distance=90))
     assert found["verdict"] == "keep"
-    assert found["reason"] == f"Keep: {rows} usable rows are too few to decide; 100 are needed."
+    assert found["reason"] == f"Keep: {count(rows, 'usable row')}: too few to decide; 100 are needed."
 
 
 def test_bad_data_is_refused_whatever_else_it_shows() -> None:
@@ -224,7 +225,7 @@ def test_bad_data_is_refused_whatever_else_it_shows() -> None:
     found = report(frame.assign(value=1.0))
     assert found["evidence"]
     assert found["verdict"] == "refuse"
-    assert found["reason"].startswith("Refused: these 1,000 rows cannot be valid toy data: `value` is")
+    assert found["reason"].startswith("Refused: these 1,000 rows cannot be valid toy data: “value” is")
     assert found["reason"].endswith("Fix the source and resubmit the batch.")
 
 
@@ -232,7 +233,7 @@ def test_bad_data_is_refused_whatever_else_it_shows() -> None:
 def test_refusing_beats_retraining_and_only_evidence_that_counts_leads_to_it(
     evidence: set[str], counted: set[str], faulty: bool
 ) -> None:
-    faults = [Fault("distance", "constant", "`distance` is stuck", {})] if faulty else []
+    faults = [Fault("distance", "constant", "“distance” is stuck", {})] if faulty else []
     verdict = verdict_on(faults, sorted(evidence), Drift.model_validate({"retrain_on": sorted(counted)}))
     assert verdict == ("refuse" if faulty else "retrain" if evidence & counted else "keep")
 
@@ -241,7 +242,7 @@ def test_refusing_beats_retraining_and_only_evidence_that_counts_leads_to_it(
 def test_evidence_that_does_not_count_is_reported_and_the_model_kept() -> None:
     found = report(raw(rows=1_000, shift="covariate", labels=False), retrain_on=["loss"])
     assert found["verdict"] == "keep"
-    assert "but in no way that drift.retrain_on counts. 1 of 8 columns changed: `distance`" in found["reason"]
+    assert "but in no way that drift.retrain_on counts. 1 of 8 columns changed: “distance”" in found["reason"]
 
 
 @pytest.mark.slow
@@ -272,7 +273,7 @@ def test_the_report_says_how_exact_a_sample_is() -> None:
         "share_error": pytest.approx(0.049),
         "distribution_error": pytest.approx(0.068),
     }
-    assert "400 rows drawn from 2,000 rows, in which shares are exact to 4.9 points," in found["reason"]
+    assert "400 rows drawn from 2,000 rows, in which shares are exact to 4.9 percentage points," in found["reason"]
 
 
 @pytest.mark.slow

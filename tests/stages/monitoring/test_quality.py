@@ -44,7 +44,7 @@ def test_rows_like_those_of_training_have_no_faults() -> None:
 def test_a_batch_without_a_required_column_is_refused_by_name() -> None:
     found = report(raw().drop(columns=["distance", "sender"]))
     assert found["verdict"] == "refuse"
-    assert "the batch lacks `sender`, `distance`" in found["reason"]
+    assert "the batch lacks “sender”, “distance”" in found["reason"]
 
 
 def test_more_rows_that_break_the_schema_than_ingest_takes_are_refused_with_the_value_and_what_to_do() -> None:
@@ -52,12 +52,12 @@ def test_more_rows_that_break_the_schema_than_ingest_takes_are_refused_with_the_
     share = batch.rejected / 1_000
     assert schema_faults(batch, PROJECT, share) == []
     (fault,) = schema_faults(batch, PROJECT, share - 0.001)
-    assert f"{share:.1%} of the rows break the schema" in fault.words
-    assert "`carrier` is none of Ant, Bee, Cat but 'Dog'" in fault.words
+    assert f"{100 * share:.1f} % of the rows break the schema" in fault.words
+    assert "“carrier” is none of Ant, Bee, Cat but 'Dog'" in fault.words
     assert "extend the row in stages/projects/toy.py" in fault.words
     typed = gathered(live(), raw(rows=1_000).assign(distance="old"))
     (fault,) = schema_faults(typed, PROJECT, 0.02)
-    assert "`distance` is no number but 'old' in 100.0%" in fault.words
+    assert "“distance” is no number but 'old' in 100.0 %" in fault.words
     assert "extend" not in fault.words
 
 
@@ -122,7 +122,7 @@ def test_another_unit_is_refused_only_where_no_other_column_changed() -> None:
     cents["value"] *= 100
     refused, moved = report(cents), report(cents.assign(distance=cents["distance"] + 80))
     assert refused["verdict"] == "refuse"
-    assert "`value` is" in refused["reason"]
+    assert "“value” is" in refused["reason"]
     assert "as in another unit" in refused["reason"]
     assert moved["verdict"] == "retrain"
 
@@ -130,7 +130,7 @@ def test_another_unit_is_refused_only_where_no_other_column_changed() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("factor", "words"),
-    [(10, "times its values in training and otherwise distributed the same"), (0.001, "median of `price` is")],
+    [(10, "times its values in training and otherwise distributed the same"), (0.001, "median of “price” is")],
 )
 def test_a_target_in_another_unit_is_refused_though_training_would_leave_the_rows_out(factor: float, words: str) -> None:
     frame = raw("toy_price", 1_000)

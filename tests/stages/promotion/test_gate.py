@@ -128,7 +128,7 @@ def test_the_comparison_reads_like_the_example() -> None:
     rule = check_gain(WORSE, {}, 1500, BANK, "v1.0.0")
     assert rule.detail == (
         "On the same 1,500 test rows the ROC-AUC is 0.861 against 0.883 of v1.0.0 "
-        "(gain -0.022, 95 % interval -0.031 to -0.013), which is worse."
+        "(gain −0.022, 95 % interval −0.031 to −0.013), which is worse."
     )
 
 
@@ -138,26 +138,26 @@ def test_the_comparison_reads_like_the_example() -> None:
         (
             Comparison("mae", 2950.4, 3100.2, 149.8, 80.1, 210.9, 0.975, 0.0, 4926, 12),
             CARS,
-            "the MAE is 2,950 USD against 3,100 USD of v2.0.0 (gain +150, 95 % interval +80 to +211; less is better), which "
-            "is better. 12 further test rows are left out, as v2.0.0 was trained on them.",
+            "the MAE is 2,950 USD against 3,100 USD of v2.0.0 (gain +150 USD, 95 % interval +80 to +211 USD; less is "
+            "better), which is better. Left out: 12 further test rows that v2.0.0 was trained on.",
         ),
         (
             Comparison("rmse", 3.891, 3.894, 0.003, -0.31, 0.32, 0.9, 0.02, 51, None),
             BOSTON,
-            "the RMSE is 3.89 1,000 USD against 3.89 1,000 USD of v2.0.0 (gain +0.00, 80 % interval -0.31 to +0.32; less is "
+            "the RMSE is 3,891 USD against 3,894 USD of v2.0.0 (gain +3 USD, 80 % interval −310 to +320 USD; less is "
             "better), which is no better: the gain may be chance. The training rows of v2.0.0 are not available, so "
             "some of them may be among these.",
         ),
         (
             Comparison("roc_auc", 0.88341, 0.88344, -0.00003, -0.00042, 0.00038, 0.975, 0.01, 1500, 0),
             BANK,
-            "is 0.88341 against 0.88344 of v2.0.0 (gain -0.00003, 95 % interval -0.00042 to +0.00038), which is not worse "
-            "within the margin of 0.01 of the champion's value.",
+            "is 0.88341 against 0.88344 of v2.0.0 (gain −0.00003, 95 % interval −0.00042 to +0.00038), which is not worse "
+            "within the margin of 1.0 % of the champion's value.",
         ),
         (
             Comparison("roc_auc", 0.88, 0.88, 0.0, 0.0, 0.0, 0.975, 0.0, 1500, 0),
             BANK,
-            "is 0.880 against 0.880 of v2.0.0 (gain +0.000, 95 % interval +0.000 to +0.000), which is no better",
+            "is 0.880 against 0.880 of v2.0.0 (gain 0.000, 95 % interval 0.000 to 0.000), which is no better",
         ),
     ],
 )
@@ -202,9 +202,19 @@ def rates(gap: float, impact: float | None) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("challenger", "champion", "passed", "words"),
     [
-        (rates(0.10, 0.80), rates(0.06, 0.84), True, "by region are at most 0.05 worse than those of v1.0.0"),
-        (rates(0.12, 0.80), rates(0.06, 0.84), False, "recall gap by region 0.120 against 0.060 of v1.0.0."),
-        (rates(0.06, 0.70), rates(0.06, 0.84), False, "disparate impact by region 0.700 against 0.840 of v1.0.0."),
+        (
+            rates(0.10, 0.80),
+            rates(0.06, 0.84),
+            True,
+            "by region are at most 5.0 percentage points worse than those of v1",
+        ),
+        (
+            rates(0.12, 0.80),
+            rates(0.06, 0.84),
+            False,
+            "recall gap by region 12.0 percentage points against 6.0",
+        ),
+        (rates(0.06, 0.70), rates(0.06, 0.84), False, "disparate impact by region 70.0 % against 84.0 % of v1.0.0."),
         (rates(0.0, None), rates(0.06, 0.84), True, "at most"),
         (rates(0.06, 0.5), rates(0.0, None), False, "recall gap"),
         (rates(0.01, 0.99), rates(0.3, 0.2), True, "at most"),
@@ -262,14 +272,14 @@ def test_intervals_may_cover_more_or_less_than_they_promise_by_the_tolerance(
     promote = Promote(coverage_tolerance=0.05)
     rule = check_calibration(metrics(interval_coverage=covered), rows, promote, np.empty(0), 0.9)
     assert rule.passed is passed
-    assert f"cover {covered:.1%} of the test rows where they promise 90.0%" in rule.detail
+    assert f"cover {100 * covered:.1f} % of the test rows where they promise 90.0 %" in rule.detail
 
 
 def test_the_baseline_must_be_beaten_beyond_chance() -> None:
     own = metrics(roc_auc=0.883)
-    good, bad = (check_baseline(own, {"value": 0.5, "p_value": p}, BANK) for p in (0.001, 0.05))
+    good, bad = (check_baseline(own, {"value": 0.5, "p_value": p}, BANK) for p in (1 / 1001, 0.05))
     assert (good.passed, bad.passed) == (True, False)
-    assert good.detail == "With 0.883 it beats the 0.500 of predicting without looking at the row (p = 0.001)."
+    assert good.detail == "With 0.883 it beats the 0.500 of predicting without looking at the row (p < 0.001)."
     assert "does not beat, as that takes a p-value below 0.05, the 0.500" in bad.detail
 
 
@@ -283,7 +293,7 @@ GOOD = Artifact("", 1e-15, 0.0, 0.08)
         (replace(GOOD, difference=2e-9), False, "differs from the pipeline by up to 2e-09 on the test rows"),
         (replace(GOOD, difference=float("nan")), False, "differs"),
         (replace(GOOD, probe=1e-3), False, "scores the known row wrong by 0.001"),
-        (replace(GOOD, latency_ms=5.1), False, "takes 5.1 ms a row where 5 ms are allowed"),
+        (replace(GOOD, latency_ms=5.1), False, "takes 5.10 ms a row where 5 ms are allowed"),
         (Artifact("EOFError: no more."), False, "The artifact cannot be used: EOFError: no more."),
     ],
 )

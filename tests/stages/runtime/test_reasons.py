@@ -30,8 +30,8 @@ def test_reasons_for_a_class_are_the_strongest_in_words() -> None:
     assert reasons(found, row, project, k=1) == ["Distance 42 km makes “late” more likely (odds × 1.65)"]
     found = explained("probability", distance=0.123, region=-0.004, value=0.0)
     assert reasons(found, {"distance": 42, "region": "south"}, project) == [
-        "Distance 42 km makes “late” more likely (by 12 points)",
-        "Region south makes “late” less likely (by 0.4 points)",
+        "Distance 42 km makes “late” more likely (by 12 percentage points)",
+        "Region south makes “late” less likely (by 0.4 percentage points)",
     ]
 
 
