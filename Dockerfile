@@ -1,24 +1,38 @@
 # The server with the models that are checked out: `make image`. dvc.lock is the manifest that the models are verified against.
-FROM python:3.11-slim AS build
+ARG BASE=python:3.11-slim
+FROM ${BASE} AS build
 WORKDIR /app
 COPY requirements-serve.lock ./
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements-serve.lock \
-    && /venv/bin/pip uninstall --yes setuptools pip
+    && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements-serve.lock
+COPY stages stages
+COPY serve serve
+# The server sends two files of swagger_ui, and of vl_convert what it makes here; the other packages are for the command
+# line and the tests of those that need them.
+RUN /venv/bin/python -m serve.pages.assets \
+    && find . -name __pycache__ -prune -exec rm -r {} + \
+    && find /venv/lib/python3*/site-packages/swagger_ui/static -type f \
+         ! -name swagger-ui.css ! -name swagger-ui-bundle.js ! -name LICENSE -delete \
+    && /venv/bin/pip uninstall --yes vl-convert-python faker polyfactory rich-click rich pygments setuptools pip
 
-FROM python:3.11-slim
+FROM ${BASE}
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin serve \
     && install --directory --owner serve /data
 COPY --from=build /venv /venv
 WORKDIR /app
 COPY dvc.lock ./
-COPY stages/__init__.py stages/
-COPY stages/projects stages/projects
-COPY stages/runtime stages/runtime
-COPY serve serve
+COPY --from=build /app/stages stages
+COPY --from=build /app/serve serve
 COPY models models
 COPY reports reports
 ARG REVISION=unknown
+ARG VERSION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title=Veritable \
+      org.opencontainers.image.licenses=Apache-2.0 \
+      org.opencontainers.image.revision=$REVISION \
+      org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.source=$SOURCE
 ENV PATH=/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

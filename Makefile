@@ -63,8 +63,11 @@ lint: setup-dev  ## ruff and mypy
 serve: setup  ## serve what is checked out at http://127.0.0.1:8000
 	python -m serve
 
-image:  ## build the server's image with the models that are checked out
-	docker build --build-arg REVISION=$$(git rev-parse HEAD) --tag veritable:latest .
+BASE ?= python:3.11-slim
+
+image:  ## build the server's image with the models that are checked out, BASE=python@sha256:... by digest
+	docker build --build-arg BASE=$(BASE) --build-arg REVISION=$$(git rev-parse HEAD) --tag veritable:latest \
+	  --build-arg VERSION=$$(git describe --tags --always) --build-arg SOURCE=$$(git config --get remote.origin.url) .
 
 bench: setup-dev  ## measure what the README quotes
 	python -m tests.benchmarks.bench_log

@@ -30,5 +30,5 @@ mkdir -p "$work/context/data/bankchurn" && touch "$work/context/data/bankchurn/r
 
 SECONDS=0
 buildah build --isolation=chroot --pull-never --format=docker --volume "$work/pip:/etc/xdg/pip:ro" \
-  --build-arg REVISION="$(git rev-parse HEAD)" --tag localhost/veritable:latest "$work/context"
+  --build-arg REVISION="$(git rev-parse HEAD)" --build-arg SOURCE=https://example.org/veritable --tag localhost/veritable:latest "$work/context"
 echo "built in $SECONDS s"

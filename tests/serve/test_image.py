@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -36,7 +37,7 @@ RUN = (
 REQUEST = """
 import sys, urllib.request as u
 body, headers = sys.stdin.buffer.read() or None, {"Content-Type": "application/json"}
-print(u.urlopen(u.Request("http://127.0.0.1:8000" + sys.argv[1], body, headers)).read().decode())
+sys.stdout.buffer.write(u.urlopen(u.Request("http://127.0.0.1:8000" + sys.argv[1], body, headers)).read())
 """
 
 
@@ -60,8 +61,11 @@ class Container:
 
     def ask(self, path: str, body: Any = None) -> Any:
         """The server's answer to a request from inside the container, which is all that can reach it."""
-        given = json.dumps(body) if body is not None else ""
-        return json.loads(self.podman("exec", "--interactive", "server", "python", "-c", REQUEST, path, given=given))
+        return json.loads(self.text(path, json.dumps(body) if body is not None else ""))
+
+    def text(self, path: str, body: str = "") -> str:
+        """The body of an answer, to a POST where one is given."""
+        return self.podman("exec", "--interactive", "server", "python", "-c", REQUEST, path, given=body)
 
     def shell(self, command: str) -> str:
         """Output of a shell command in the container, with its errors."""
@@ -114,6 +118,12 @@ def test_the_image_serves_what_was_trained_and_a_stop_loses_nothing(container: C
     assert {answer["model"]["revision"] for answer in answers} == {revision.strip()}
     first = project_names()[0]
     assert container.ask(f"/v1/{first}/explain", example(first))["reasons"]
+    (version,) = {*re.findall(r"/static/(\w+)/", container.text("/"))}
+    assert len(container.text(f"/static/{version}/vega.js")) > 500_000
+    assert len(container.text(f"{re.findall(r'/docs/\w+/', container.text('/docs'))[0]}swagger-ui-bundle.js")) > 500_000
+    labels = json.loads(container.podman("image", "inspect", "--format", "{{json .Labels}}", "veritable"))
+    assert labels["org.opencontainers.image.revision"] == revision.strip()
+    assert labels["org.opencontainers.image.source"] == "https://example.org/veritable"
 
     start = time.monotonic()
     container.podman("stop", "--time=30", "server")
@@ -145,6 +155,7 @@ def holds_only_what_it_needs(container: Container) -> None:
     modules = container.shell("ls /venv/lib/python3*/site-packages").split()
     assert "litestar" in modules
     assert {"sklearn", "pandas", "dvc", "evidently", "shap", "plotly", "pip", "setuptools"}.isdisjoint(modules)
+    assert {"vl_convert", "faker", "polyfactory", "rich", "pygments"}.isdisjoint(modules)
     files = container.shell("find /app -type f -printf '%P\\n'").split()
     assert {"dvc.lock", "serve/app.py", "stages/projects/_base.py"} <= set(files)
     assert {Path(file).parts[1] for file in files if file.startswith("stages/")} == {"__init__.py", "projects", "runtime"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import time
@@ -79,6 +80,17 @@ def test_a_stop_does_not_wait_for_the_charts_and_leaves_no_process(
     if process:
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
+
+
+def test_what_was_made_before_is_sent_and_names_the_version(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = assets.bundle_version()
+    monkeypatch.setattr(assets, "MADE", tmp_path / "vega.js.gz")
+    monkeypatch.setattr(assets, "EMIT", "raise SystemExit('vl_convert is not here')")
+    assets.MADE.write_bytes(gzip.compress(b"made before"))
+    assert serve().get("/static/0/vega.js").content == b"made before"
+    assert assets.bundle_version() != before
 
 
 def test_where_the_charts_cannot_be_made_the_server_starts_and_its_log_says_why(
