@@ -120,7 +120,8 @@ def test_the_image_serves_what_was_trained_and_a_stop_loses_nothing(container: C
     assert container.ask(f"/v1/{first}/explain", example(first))["reasons"]
     (version,) = {*re.findall(r"/static/(\w+)/", container.text("/"))}
     assert len(container.text(f"/static/{version}/vega.js")) > 500_000
-    assert len(container.text(f"{re.findall(r'/docs/\w+/', container.text('/docs'))[0]}swagger-ui-bundle.js")) > 500_000
+    documentation = re.findall(r"/docs/\w+/", container.text("/docs"))[0]
+    assert len(container.text(f"{documentation}swagger-ui-bundle.js")) > 500_000
     labels = json.loads(container.podman("image", "inspect", "--format", "{{json .Labels}}", "veritable"))
     assert labels["org.opencontainers.image.revision"] == revision.strip()
     assert labels["org.opencontainers.image.source"] == "https://example.org/veritable"
