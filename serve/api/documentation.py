@@ -43,7 +43,8 @@ DAY = r"^((19|20|21)\d\d|2200)-\d\d-\d\d$"  # what JSON Schema can say of the ra
 WORDS = "|".join(
     "".join(f"[{c}{c.upper()}]" if c.isalpha() else re.escape(c) for c in word) for word in sorted(MISSING_WORDS)
 )
-TEXT = rf"^(?!({WORDS})$)\S+( \S+)*$"
+PART = r"[^\s\u001c-\u001f\u0085]+"  # Python takes more characters for blanks than the regular expressions of JSON Schema
+TEXT = rf"^(?!({WORDS})$){PART}( {PART})*$"
 SCRIPT = 'SwaggerUIBundle({{url: "{root}/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null}});\n'
 
 
