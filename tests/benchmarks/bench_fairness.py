@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import multiprocessing
+import os
 import random
 import sqlite3
 import sys
