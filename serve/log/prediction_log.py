@@ -19,7 +19,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from math import isfinite
@@ -43,7 +43,8 @@ __all__ = ["Entry", "Feedback", "Outcome", "Overloaded", "PredictionLog", "Recen
 _log = logging.getLogger(__name__)
 
 PART = 200  # rows of an append of many in one commit: a single row waits for at most one of these
-REPLAY = 500  # rows of one replay commit, and of one purge: live groups wait for at most one of these
+REPLAY = 500  # rows of one replay commit: live groups wait for at most one of these
+PURGE, REST = 100, 9.0  # rows deleted at once, and how many times as long as that took nothing is deleted
 FIRST_RETRY, LAST_RETRY = 0.1, 5.0
 
 Result = TypeVar("Result")
@@ -264,20 +265,35 @@ class PredictionLog(LogQueries):
         return spilled or stored > 0
 
     async def purge(self, before: datetime) -> int:
-        """Delete predictions older than that, and their feedback, a few at a time; how many there were."""
+        """Delete predictions older than that, and their feedback; how many there were. A few at a time and with pauses, in
+        which predictions are logged. The space they took in a SQLite file is given back.
+        """
         total = 0
-        old = select(predictions.c.id).where(predictions.c.time < before).order_by(predictions.c.time).limit(REPLAY)
+        old = select(predictions.c.id).where(predictions.c.time < before).order_by(predictions.c.time).limit(PURGE)
 
         async def work(connection: AsyncConnection) -> int:
             return (await connection.execute(delete(predictions).where(predictions.c.id.in_(old)))).rowcount
 
-        while True:
-            async with self._writing:
-                deleted = await self._change(work)
+        async def shrink() -> int:
+            try:
+                return await self._store.shrink()
+            except ERRORS as error:
+                raise Unavailable(reason(error)) from error
+
+        while deleted := await self._now_and_then(lambda: self._change(work)):
             total += deleted
-            if deleted < REPLAY:
-                return total
-            await asyncio.sleep(0)
+        while await self._now_and_then(shrink):
+            pass
+        return total
+
+    async def _now_and_then(self, work: Callable[[], Awaitable[int]]) -> int:
+        """Change the database, and leave it alone for a while."""
+        async with self._writing:
+            start = time.perf_counter()
+            found = await work()
+            seconds = time.perf_counter() - start
+        await asyncio.sleep(REST * seconds)
+        return found
 
     async def _write(self) -> None:
         while True:

@@ -41,6 +41,9 @@ _COLUMNS = Entry.__struct_fields__
 _TIME = _COLUMNS.index("time")
 _CHUNK = 64  # rows of one INSERT into SQLite: with more the time per row falls no more, and each size is a cached statement
 
+_PRAGMAS = ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON")
+FREED = 100  # pages given back at once
+
 
 class DownError(Exception):
     """The database cannot be written to now; the message is the reason."""
@@ -60,6 +63,9 @@ class Store(Protocol):
 
     async def insert(self, entries: Sequence[Entry]) -> None:
         """Commit entries, ignoring those it already has; DownError or RefusedError."""
+
+    async def shrink(self) -> int:
+        """Give some of the free space in the database's file back; how many pages. Any of `ERRORS`."""
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -136,13 +142,25 @@ class SqliteStore:
             await self._in_thread(self._close)
             raise DownError(reason(error)) from error
 
+    async def shrink(self) -> int:
+        freed: int = await self._in_thread(self._shrink)
+        return freed
+
     async def close(self) -> None:
         await self._in_thread(self._close)
         await self.engine.dispose()
 
+    def _shrink(self) -> int:
+        if self._connection is None:
+            raise sqlite3.OperationalError("not connected")
+        free: int = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
+        self._connection.executescript(f"PRAGMA incremental_vacuum({FREED})")  # `execute` would end after the first page
+        left: int = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
+        return free - left
+
     def _prepare(self, connection: Any, _record: object = None) -> None:
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        for pragma in _PRAGMAS:  # the first has an effect on a file that is made now alone
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -226,6 +244,10 @@ class PostgresStore:
         except (*ERRORS, TypeError) as error:  # TypeError: what asyncio of Python 3.12 makes of a connection lost in a write
             await self.close()
             raise DownError(reason(error)) from error
+
+    async def shrink(self) -> int:
+        """PostgreSQL's autovacuum makes the space free for later rows."""
+        return 0
 
     async def close(self) -> None:
         if self._driver is not None:

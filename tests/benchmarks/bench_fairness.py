@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
+import os
 import random
 import sqlite3
 import sys
@@ -179,6 +180,7 @@ def fill(folder: Path) -> Path:
         with connection:
             connection.executemany(f"INSERT INTO predictions VALUES ({', '.join('?' * 12)})", rows())
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    os.sync()  # or it would be done while the rows are timed
     return path
 
 

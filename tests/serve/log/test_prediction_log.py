@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import re
@@ -19,8 +20,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from serve.log.prediction_log import PART, Entry, Overloaded, PredictionLog, Unavailable
+from serve.log.prediction_log import PART, PURGE, Entry, Overloaded, PredictionLog, Unavailable
 from serve.log.spill import REJECTED, Spill
+from serve.log.store import FREED
 from tests.serve.conftest import Database
 from tests.serve.logs import MISSING, NOW, all_ids, entry, opened
 
@@ -510,6 +512,66 @@ def test_retention_deletes_what_is_older_and_its_feedback(database: Database, tm
             assert set(await all_ids(log)) == {row.id for row in young}
             assert await log.history(old[0].id) == []
             assert len(await log.history(young[0].id)) == 1
+
+    asyncio.run(scenario())
+
+
+def test_predictions_are_logged_in_the_pauses_of_a_purge(database: Database, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with opened(database.url, tmp_path) as log:
+            await log.append([entry(time=NOW - timedelta(days=40)) for _ in range(4 * PURGE)])
+            change, deleted, seen = log._change, list[int](), set[int]()
+
+            async def counted(work: Any) -> Any:
+                deleted.append(await change(work))
+                return deleted[-1]
+
+            log._change = counted  # type: ignore[method-assign]
+            purge = asyncio.create_task(log.purge(NOW - timedelta(days=30)))
+            while not purge.done():
+                await log.append([entry()])
+                seen.add(sum(deleted))
+            assert await purge == 4 * PURGE
+            assert deleted == [PURGE] * 4 + [0]
+            assert seen & {PURGE, 2 * PURGE, 3 * PURGE}
+
+    asyncio.run(scenario())
+
+
+def pages(url: str) -> tuple[int, int]:
+    """The pages of a SQLite file, and those of them that are free."""
+    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite+aiosqlite:///"))) as connection:
+        return tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
+
+
+def test_a_sqlite_file_shrinks_when_its_predictions_are_deleted(sqlite_url: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with opened(sqlite_url, tmp_path) as log:
+            empty, _ = pages(sqlite_url)
+            await log.append([entry(time=NOW - timedelta(days=40), input="x" * 2_000) for _ in range(1_000)])
+            await log.append([young := entry()])
+            assert pages(sqlite_url)[0] > empty + 2 * FREED
+            assert await log.purge(NOW - timedelta(days=30)) == 1_000
+            assert pages(sqlite_url) == (empty, 0)
+            assert await all_ids(log) == [young.id]
+
+    asyncio.run(scenario())
+
+
+def test_a_sqlite_file_that_was_made_without_it_is_purged_and_keeps_its_size(sqlite_url: str, tmp_path: Path) -> None:
+    path = tmp_path / "database" / "log.db"
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE other (x)")
+
+    async def scenario() -> None:
+        async with opened(sqlite_url, tmp_path) as log:
+            await log.append([entry(time=NOW - timedelta(days=40)) for _ in range(500)])
+            before, _ = pages(sqlite_url)
+            assert await log.purge(NOW - timedelta(days=30)) == 500
+            count, free = pages(sqlite_url)
+            assert count == before
+            assert free > 20
 
     asyncio.run(scenario())
 
