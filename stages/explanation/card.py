@@ -128,11 +128,11 @@ def goal(choice: Report) -> str:
 
 def threshold_table(manifest: Report, evaluation: Report) -> str:
     """What follows from the chosen threshold, and from the usual one."""
-    names = ("accuracy", "precision", "recall", "f1", "mcc")
+    metrics = evaluation["metrics"]
     sides = {percent(manifest["threshold"]): "", percent(0.5): "_at_half"}  # one where they are the same
     rows = [
-        [words(name), *(metric(evaluation["metrics"][f"{name}{at}"]["value"], name) for at in sides.values())]
-        for name in names
+        [words(name), *(metric(metrics[f"{name}{at}"]["value"], name) for at in sides.values())]
+        for name in ("accuracy", "precision", "recall", "f1", "mcc")
     ]
     return table(["Threshold", *sides], rows)
 

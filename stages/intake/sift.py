@@ -110,7 +110,7 @@ def check_rejected(sources: list[dict[str, Any]], quarantine: pd.DataFrame, max_
             for number, source in enumerate(sources)
             for reason, broken in source["rejected_by_reason"].items()
         ]
-        broke = f"of {count(rows, 'row')} {percent(share)} break the schema"
+        broke = f"of {count(rows, 'row')} {count(rejected)} ({percent(share)}) break the schema"
         raise UserError(
             f"{broke} and ingest.max_rejected allows {percent(max_rejected)}: {'; '.join(reasons)}. "
             "They are in the quarantine"

@@ -13,7 +13,7 @@ from stages.promotion.gate import Decision
 from stages.review.snapshots import Snapshot
 from stages.runtime.metric_names import TITLES
 from stages.runtime.segments import worst_segments
-from stages.runtime.wording import DASH, count, metric, metric_change, metric_interval, percent
+from stages.runtime.wording import DASH, count, metric, metric_change, metric_interval, percent, points
 
 WORST = 5  # segments shown
 VERDICTS = {True: "passes", False: "**fails**", None: "does not apply"}
@@ -38,8 +38,8 @@ def value_of(name: str, found: dict[str, dict[str, Any]], unit: str) -> str:
     """A metric with its interval, where that is known."""
     if name not in found:
         return DASH
-    value = metric(found[name]["value"], name, unit)
-    return value if found[name]["low"] is None else f"{value} ({metric_interval(found[name], name, unit)})"
+    value, interval = metric(found[name]["value"], name, unit), metric_interval(found[name], name, unit)
+    return value if DASH in interval else f"{value} ({interval})"
 
 
 def metrics_table(project: Project, before: Snapshot, after: Snapshot) -> list[str]:
@@ -129,5 +129,9 @@ def _trained(side: Snapshot) -> str:
 
 
 def _moved(key: str, then: dict[str, Any], now: dict[str, Any]) -> str:
-    values = [percent(side.get(key)) for side in (then, now)]
+    found = [side.get(key) for side in (then, now)]
+    if key == "disparate_impact":
+        values = [metric(value, key) for value in found]
+    else:
+        values = [(points if key == "recall_gap" else percent)(value) for value in found]
     return values[0] if values[0] == values[1] else " → ".join(values)

@@ -71,7 +71,9 @@ def test_rows_that_break_the_schema_go_to_quarantine_with_every_reason(workspace
     ]
     assert quarantine.loc[0, "carrier"] == "Dog"
     Path("data/toy/quarantine.parquet").unlink()
-    refused = r"2 rows \(5.0%\) break .* allows 4.0%: .*is missing \(row 7\); .*carrier: is none of .* \(row 3: 'Dog'\)"
+    refused = (
+        r"of 40 rows 2 \(5.0 %\) break .* allows 4.0 %: .*is missing \(row 7\); .*carrier: is none of .* \(row 3: 'Dog'\)"
+    )
     with pytest.raises(UserError, match=refused):
         ingest(workspace, "batch.csv", max_rejected=0.04)
     assert pd.read_parquet("data/toy/quarantine.parquet")["row"].tolist() == [3, 7]

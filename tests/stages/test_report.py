@@ -36,7 +36,7 @@ RULES = (
 def masked(text: str) -> str:
     """The report with `#` for every hash and every number, which differ from machine to machine."""
     text = re.sub(r"\b(?=[a-f]*\d)[0-9a-f]{7,64}\b", "#", text)
-    return re.sub(r"(?<![\w.-])[-+]?\d+([.,]\d+)*(e-\d+)?", "#", text)
+    return re.sub(r"(?<![\w.-])[-+−]?\d+([.,]\d+)*(e-\d+)?", "#", text)
 
 
 def side(**changes: Any) -> Snapshot:
@@ -82,7 +82,7 @@ def written(*changes: Change, removed: tuple[str, ...] = (), uncommitted: tuple[
     ("comparison", "said"),
     [
         (gain(0.01, 0.005, 0.02), "is better: ROC-AUC 0.810 against 0.800 (gain +0.010, 95 % interval +0.005 to +0.020)"),
-        (gain(-0.01, -0.02, -0.005), "is worse: ROC-AUC 0.790 against 0.800 (gain -0.010, 95 % interval -0.020 to -0.005)"),
+        (gain(-0.01, -0.02, -0.005), "is worse: ROC-AUC 0.790 against 0.800 (gain −0.010, 95 % interval −0.020 to −0.005)"),
         (gain(0.01, -0.005, 0.02), "differs by no more than noise: ROC-AUC 0.810 against 0.800"),
         (gain(0.01, 0.0, 0.02), "differs by no more than noise: ROC-AUC 0.810 against 0.800"),
         (
@@ -104,7 +104,7 @@ def test_the_first_sentence_says_on_which_rows_two_models_met() -> None:
 def test_the_first_sentence_tells_projects_that_are_new_not_run_or_only_measured_otherwise() -> None:
     new = change(before=side(params={}, metrics={}), after=side(params={"base.seed": 0}))
     assert difference(new) == "is new: ROC-AUC 0.800 (0.700 to 0.900)"
-    assert "| **ROC-AUC** | - | 0.800 (0.700 to 0.900) | - |" in written(new)
+    assert "| **ROC-AUC** | – | 0.800 (0.700 to 0.900) | – |" in written(new)
     assert "### Parameters" not in written(new)
     assert difference(change(after=side(metrics={}))) == "has no metrics yet"
     assert difference(change(after=side(), kinds=["code"])) == "keeps its model byte for byte"
@@ -118,8 +118,8 @@ def test_an_amount_is_told_with_its_unit() -> None:
     cars = change(
         project=load_project("toy_price"), before=side(metrics=metrics), after=side(metrics=metrics), kinds=["metrics"]
     )
-    assert "MAE in USD 2,504 (2,343 to 2,715)" in difference(cars)
-    assert "| **MAE in USD** | 2,504 (2,343 to 2,715) | 2,504 (2,343 to 2,715) | 0 |\n" in written(cars)
+    assert "MAE 2,504 USD (2,343 to 2,715 USD)" in difference(cars)
+    assert "| **MAE** | 2,504 USD (2,343 to 2,715 USD) | 2,504 USD (2,343 to 2,715 USD) | 0 USD |\n" in written(cars)
     assert "| R² | 0.700 | 0.700 | 0.000 |" in written(cars)
 
 
@@ -177,9 +177,9 @@ def test_values_from_data_are_shown_as_they_are_written() -> None:
     evaluation = {"by_segment": {"segments": segments}, "fairness": fair}
     source = {"address": "s3://a/[b](c).csv", "rows": 9, "rejected": 1, "sha256": "d" * 64}
     text = written(change(after=side(evaluation=evaluation, data={"simulated": False, "sources": [source]})))
-    assert "| `plan = ![x](y)\\|z` | 30 | - | 0.500 |" in text
-    assert "| `<img>` | 30 | - → 0.100 | - → 0.200 | - → 0.300 |" in text
-    assert "Disparate impact -, difference in recall - → 0.100." in text
+    assert "| `plan = ![x](y)\\|z` | 30 | – | 0.500 |" in text
+    assert "| `<img>` | 30 | – → 10.0 % | – → 20.0 % | – → 30.0 % |" in text
+    assert "Disparate impact –, difference in recall – → 10.0 percentage points." in text
     assert "`s3://a/[b](c).csv`, 9 rows, 1 of them quarantined, SHA-256 `dddddddddddd`" in text
 
 
@@ -187,7 +187,7 @@ def test_params_are_compared_key_by_key() -> None:
     assert flatten({"a": {"b": 1, "c": {}}, "d": [1, {"e": 2}]}, "x") == {"x.a.b": 1, "x.d": [1, {"e": 2}]}
     then, now = {"base.seed": 0, "toy.a": 1, "toy.b": "x"}, {"base.seed": 1, "toy.b": "x", "toy.c": [True]}
     text = written(change(before=side(params=then), after=side(params=now)))
-    assert "| `base.seed` | `0` | `1` |\n| `toy.a` | `1` | - |\n| `toy.c` | - | `[true]` |\n" in text
+    assert "| `base.seed` | `0` | `1` |\n| `toy.a` | `1` | – |\n| `toy.c` | – | `[true]` |\n" in text
     assert "toy.b" not in text
 
 
