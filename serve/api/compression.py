@@ -82,8 +82,9 @@ def is_worth_it(headers: Any) -> bool:
     found = dict(headers)
     return (
         b"content-length" in found
+        and b"content-encoding" not in found
         and found.get(b"content-type", b"").decode("latin-1").startswith(TYPES)
-        and found.get(b"vary") != b"Accept-Encoding"  # which a `Compressed` has
+        and found.get(b"vary") != b"Accept-Encoding"  # which a `Compressed` has that is sent as it was
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from serve.api.compression import MIN_SIZE, accepts_gzip, compressing
 from tests.serve.checkout import example, json_rows
-from tests.serve.conftest import Client
+from tests.serve.conftest import Client, Serve
 
 GZIP = {"Accept-Encoding": "gzip"}
 PLAIN = {"Accept-Encoding": "identity"}
@@ -57,6 +57,16 @@ def test_the_parts_of_a_predicted_file_are_not_held_back(client: Client) -> None
     assert "content-encoding" not in response.headers
     assert response.headers["x-accel-buffering"] == "no"
     assert body.count(b"\n") == 6
+
+
+def test_what_is_compressed_already_is_not_again_where_other_origins_may_call(serve: Serve) -> None:
+    client = serve(cors_origins=["https://listed.example"])
+    style = f"{client.app.state.site.assets.address}/style.css"
+    for path in (style, "/v1/toy"):
+        found = client.get(path, headers={"Origin": "https://listed.example"} | GZIP)
+        assert found.headers.get_list("content-encoding") == ["gzip"]
+        assert "Accept-Encoding" in found.headers["vary"]
+        assert found.headers["access-control-allow-origin"] == "https://listed.example"
 
 
 def test_a_stream_is_sent_part_by_part() -> None:
