@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from uuid import UUID
 
 _LOW = (1 << 30) - 1
 
@@ -13,7 +14,8 @@ class _Ids:
     """UUIDv7 (RFC 9562, 6.2 method 1): 48 bits of milliseconds, a counter of 42 bits, 32 random bits.
 
     The counter starts at random in the lower half of its range every millisecond and goes up by one within it, so ids made
-    by one process strictly increase, also when the clock is set back. Random bytes come from the operating system, 4 KB at
+    by one process strictly increase, also when the clock is set back; `go_on_after` does the same for those of processes
+    before it. Random bytes come from the operating system, 4 KB at
     a time: one call each would double the cost of an id.
     """
 
@@ -42,6 +44,14 @@ class _Ids:
             first = self._millisecond << 16 | 0x7000 | counter >> 30
         text = f"{first:016x}{2 << 62 | (counter & _LOW) << 32 | tail:016x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    def go_on_after(self, newest: str) -> bool:
+        """Make ids that are greater than this one; whether its time is yet to come."""
+        number = UUID(newest).int
+        last = number >> 80, (number >> 64 & 0xFFF) << 30 | number >> 32 & _LOW
+        with self._lock:
+            self._millisecond, self._counter = max(last, (self._millisecond, self._counter))
+        return last[0] > time.time_ns() // 1_000_000
 
     @staticmethod
     def _seed() -> int:

@@ -28,7 +28,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Executable, delete, insert, select, text
+from sqlalchemy import Executable, delete, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from serve.ids import new_id
@@ -123,7 +123,7 @@ class PredictionLog(LogQueries):
         await self._in_thread(self._spill.open)
         self._reason = None
         try:
-            await self._store.open()
+            await self._open()
         except DownError as error:
             self._degrade(str(error))
         if self._spill.bytes:
@@ -295,6 +295,20 @@ class PredictionLog(LogQueries):
         await asyncio.sleep(REST * seconds)
         return found
 
+    async def _open(self) -> None:
+        """Connect, and go on after the newest id: a clock that was set back must not hide later predictions behind it."""
+        await self._store.open()
+        try:
+            async with asyncio.timeout(2 * self._timeout), self._store.engine.connect() as connection:
+                found = [
+                    (await connection.execute(select(func.max(table.c.id)))).scalar() for table in (predictions, feedback)
+                ]
+        except ERRORS as error:
+            raise DownError(reason(error)) from error
+        for newest in filter(None, found):
+            if new_id.go_on_after(newest):
+                _log.warning("the log holds %s, an id of a time that is yet to come: was the clock set back?", newest)
+
     async def _write(self) -> None:
         while True:
             await self._wake.wait()
@@ -376,7 +390,7 @@ class PredictionLog(LogQueries):
             await self._degraded.wait()
             try:
                 if self._down:
-                    await self._store.open()
+                    await self._open()
                     self._down = False
                 await self._replay()
                 if await self._is_writable():
@@ -417,6 +431,7 @@ class PredictionLog(LogQueries):
                     self._reason = None
                     self._degraded.clear()
                     break
+                new_id.go_on_after(max(entry.id for entry in entries))
                 try:
                     await self._store.insert(entries)
                 except RefusedError:

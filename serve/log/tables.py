@@ -106,6 +106,10 @@ if tuple(predictions.columns.keys()) != Entry.__struct_fields__:
     raise TypeError("Entry and the table predictions must have the same columns in the same order: rows go by position")
 
 
+# No id is of a time after this one. The ids of a clock that was set back are ahead of it: see `PredictionLog`.
+LAST = datetime(9999, 12, 31, tzinfo=UTC)
+
+
 def first_id(moment: datetime) -> str:
     """What the ids of a moment, to the millisecond, begin with: it sorts before them and after all that are older."""
     text = f"{microseconds(moment) // 1000:012x}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from litestar import get
@@ -11,6 +11,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.response import Template
 
 from serve.log.prediction_log import Unavailable
+from serve.log.tables import LAST
 from serve.pages.site import Site
 from serve.service import Service
 from stages.projects._base import Project
@@ -23,7 +24,7 @@ async def predicted_today(service: Service, name: str) -> str:
         return "–"
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     try:
-        [predicted] = await service.log.numbers(name, [midnight, midnight + timedelta(days=1)])
+        [predicted] = await service.log.numbers(name, [midnight, LAST])
     except Unavailable:
         return "–"
     return count(predicted)

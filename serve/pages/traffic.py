@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Struct
 
 from serve.log.prediction_log import PredictionLog, Recent
+from serve.log.tables import LAST
 from serve.models.loader import Model
 from serve.models.stability import known_rows
 from stages.runtime.population import Bins, shares
@@ -69,7 +70,7 @@ class TtlCache:
 async def traffic(log: PredictionLog, project: str, hours: int) -> Traffic:
     """The predictions of a project in so many hours, the present one among them."""
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    starts = [now - timedelta(hours=back) for back in range(hours - 1, -2, -1)]
+    starts = [*(now - timedelta(hours=back) for back in range(hours - 1, -1, -1)), LAST]
     counts = await log.numbers(project, starts)
     drawn = await log.latencies(project, starts[0], DRAWN / max(sum(counts), 1))
     by_hour: dict[datetime, list[int]] = {}

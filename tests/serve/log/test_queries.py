@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from serve.log.prediction_log import Entry, new_id
-from serve.log.tables import first_id
+from serve.log.tables import LAST, first_id, microseconds
 from tests.serve.conftest import Database
 from tests.serve.logs import MISSING, NOW, entry, opened
 
@@ -66,6 +66,52 @@ def test_predictions_are_counted_by_the_hour_they_were_made_in(database: Databas
             assert await log.numbers("toy_plain", hours) == [0, 1, 2, 1]
             assert await log.numbers("toy", hours[2:]) == [0, 1]
             assert await log.numbers("toy_plain' OR 1=1 --", hours) == [0, 0, 0, 0]
+
+    asyncio.run(scenario())
+
+
+def start_at(moment: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a new process is at the start, with a clock that shows this moment."""
+    monkeypatch.setattr("serve.ids.time.time_ns", lambda: microseconds(moment) * 1_000)
+    monkeypatch.setattr(new_id, "_millisecond", 0)
+    monkeypatch.setattr(new_id, "_counter", 0)
+
+
+def test_the_rows_after_a_clock_was_set_back_and_a_restart_are_the_newest(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        made = list[Entry]()
+        for clock in (NOW, NOW - timedelta(hours=2), NOW - timedelta(hours=1)):
+            start_at(clock, monkeypatch)
+            async with opened(database.url, tmp_path) as log:
+                for score in (1.0, 2.0):
+                    made.append(entry(time=clock, score=score))
+                    await log.append(made[-1:])
+                    assert await log.feedback(made[0].id, len(made), clock)
+                assert [found.id for found in await log.page("toy_plain")] == [row.id for row in reversed(made)]
+                assert [found.time for found in await log.recent("toy_plain", 2)] == [clock, clock]
+                assert [told.outcome for told in await log.history(made[0].id)] == [*range(1, len(made) + 1)]
+                assert await log.numbers("toy_plain", [clock - timedelta(hours=5), LAST]) == [len(made)]
+
+    asyncio.run(scenario())
+
+
+def test_the_rows_after_those_that_were_spilled_by_a_clock_ahead_are_the_newest(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        start_at(NOW, monkeypatch)
+        (tmp_path / "database").touch()
+        async with opened(sqlite_url, tmp_path) as log:
+            await log.append([first := entry()])
+        (tmp_path / "database").unlink()
+        start_at(NOW - timedelta(hours=2), monkeypatch)
+        async with opened(sqlite_url, tmp_path) as log:
+            while log.stats().state != "healthy":
+                await asyncio.sleep(0.01)
+            await log.append([second := entry()])
+            assert [found.id for found in await log.page("toy_plain")] == [second.id, first.id]
 
     asyncio.run(scenario())
 

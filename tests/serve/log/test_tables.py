@@ -31,6 +31,19 @@ def test_the_counter_of_an_id_overflows_into_the_next_millisecond(monkeypatch: p
     assert ids == sorted(set(ids))
 
 
+@pytest.mark.parametrize("counter", ["000-8000", "fff-bfff"])
+def test_ids_go_on_after_one_of_a_process_before(monkeypatch: pytest.MonkeyPatch, counter: str) -> None:
+    monkeypatch.setattr(new_id, "_millisecond", 0)  # and is set back when the test ends
+    monkeypatch.setattr(new_id, "_counter", 0)
+    now = time.time_ns() // 1_000_000
+    early, late = ((text := f"{now + ms:012x}")[:8] + f"-{text[8:]}-7{counter}-ffffffffffff" for ms in (-60_000, 60_000))
+    assert not new_id.go_on_after(early)
+    assert early < (first := new_id()) < late
+    assert new_id.go_on_after(late)
+    assert not new_id.go_on_after(early)
+    assert first < late < new_id() < new_id()
+
+
 def test_a_forked_process_makes_ids_of_its_own() -> None:
     new_id()
     reading, writing = os.pipe()
