@@ -19,6 +19,7 @@ from serve.api.middleware import RequestMiddleware, answer_head
 from serve.api.problems import HANDLERS
 from serve.api.protection import RateLimiter
 from serve.api.routes import status_routes, v1_router
+from serve.api.stopping import announced_stop
 from serve.api.telemetry import set_up_logging
 from serve.pages import make_site, page_routes
 from serve.pages.site import not_found, templates
@@ -39,7 +40,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
         set_up_logging()
         await service.start()
         try:
-            yield
+            with announced_stop(service):
+                yield
         finally:
             await service.stop()
 
