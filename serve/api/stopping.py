@@ -17,8 +17,9 @@ logger = logging.getLogger("serve")
 
 @contextmanager
 def announced_stop(service: Service) -> Iterator[None]:
-    """Within the block, SIGTERM sets `service.stopping`, and the handler from before is called `SERVE_UNREADY_SECONDS` later; a
-    second one calls it at once. Outside the main thread, to which signals belong, and without a handler this does nothing.
+    """Within the block, SIGTERM sets `service.stopping`, and the handler from before is called `SERVE_UNREADY_SECONDS`
+    later; a second one calls it at once. This does nothing without such a handler, and outside the main thread, to which
+    signals belong.
     """
     handler, seconds = signal.getsignal(signal.SIGTERM), service.settings.unready_seconds
     if not callable(handler) or not seconds or threading.current_thread() is not threading.main_thread():
