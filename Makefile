@@ -72,6 +72,7 @@ image:  ## build the server's image with the models that are checked out, BASE=p
 bench: setup-dev  ## measure what the README quotes
 	python -m tests.benchmarks.bench_log
 	python -m tests.benchmarks.bench_serve
+	python -m tests.benchmarks.bench_fairness
 	python -m tests.benchmarks.bench_gate
 	python -m tests.benchmarks.bench_drift
 	SOAK=1 python -m pytest tests/serve/test_app.py -k test_reloads_and_a_swap -n0

@@ -24,6 +24,7 @@ from serve.api.problems import HANDLERS
 from serve.api.protection import Guesses
 from serve.api.routes import metrics_route, status_routes, v1_router
 from serve.api.sessions import Sessions
+from serve.api.stopping import announced_stop
 from serve.api.telemetry import set_up_logging
 from serve.pages import make_site, page_routes
 from serve.pages.site import not_found, templates
@@ -45,7 +46,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
         await service.start()
         try:
             async with site.assets.bundle.made_early(), internal_server(service):
-                yield
+                with announced_stop(service):
+                    yield
         finally:
             await service.stop()
 

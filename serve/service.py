@@ -59,6 +59,7 @@ class Service:
         self.names = settings.projects or project_names()
         self.active: dict[str, Answerer] = {}
         self.failures: dict[str, str] = {}
+        self.stopping = False  # a stop was asked for: requests are still answered
         self.faults: dict[str, str] = {}  # of what runs in the background
         self.log = PredictionLog(
             settings.database_url,

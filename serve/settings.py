@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     ] = None
     cors_origins: Annotated[list[str], Field(description="origins whose web pages may call the server (CORS)")] = []
     revision: Annotated[str, Field(description="Git revision of the models, for a server outside a Git checkout")] = ""
+    unready_seconds: Annotated[
+        float, Field(ge=0, description="seconds that a stop by SIGTERM still takes requests while `/ready` answers 503")
+    ] = 2.0
     drain_seconds: Annotated[float, Field(gt=0, description="seconds that a shutdown waits for the log to be written")] = (
         10.0
     )

@@ -35,10 +35,11 @@ class Health(msgspec.Struct):
 
 
 class Ready(msgspec.Struct):
-    """Whether each project is loaded, and predictions can be logged."""
+    """Whether each project is loaded, predictions can be logged, and the server is about to stop."""
 
     ready: bool
     log: bool
+    stopping: bool
     projects: dict[str, bool]
 
 
@@ -261,12 +262,13 @@ def status_routes(service: Service) -> list[BaseRouteHandler]:
         "/ready",
         tags=["Server"],
         responses={503: ResponseSpec(Ready, generate_examples=False)},
-        summary="503 until every model is loaded, and while no prediction can be logged",
+        summary="503 until every model is loaded, while no prediction can be logged, and before a stop",
     )
     async def ready() -> Response[Ready]:
         loaded = {name: name in service.active for name in service.names}
         log = not service.settings.log or service.log.stats().writable
-        found = Ready(log and all(loaded.values()), log, loaded)
+        stopping = service.stopping
+        found = Ready(log and all(loaded.values()) and not stopping, log, stopping, loaded)
         return Response(found, status_code=200 if found.ready else 503)
 
     return [health, ready]

@@ -44,6 +44,7 @@ class Server:
             "SERVE_DATABASE_URL": f"sqlite+aiosqlite:///{folder}/serve.db",
             "SERVE_SPILL_PATH": str(folder / "spill"),
             "SERVE_REVISION": "c0ffee",
+            "SERVE_UNREADY_SECONDS": "0",
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -102,6 +102,32 @@ def test_a_stopped_server_first_answers_and_logs_what_is_in_work(checkout: Path,
     assert made <= set(logged_ids(f"sqlite+aiosqlite:///{tmp_path}/serve.db", tmp_path / "spill", "toy_plain"))
 
 
+def test_a_stop_is_announced_while_requests_are_still_answered(checkout: Path, tmp_path: Path) -> None:
+    with Server(checkout, tmp_path, SERVE_PROJECTS='["toy"]', SERVE_UNREADY_SECONDS="5") as server:
+        ready = httpx.get(f"{server.url}/ready")
+        assert (ready.status_code, ready.json()["stopping"]) == (200, False)
+        server.signal(signal.SIGTERM)
+        while ready.status_code == 200:
+            ready = httpx.get(f"{server.url}/ready")  # over a new connection
+        assert (ready.status_code, ready.json()["stopping"]) == (503, True)
+        answer = httpx.post(f"{server.url}{PREDICT}", json=example("toy"))
+        assert answer.status_code == 200
+        assert server.wait() in (0, -signal.SIGTERM)
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"{server.url}/ready")
+    made = answer.json()["prediction_id"]
+    assert logged_ids(f"sqlite+aiosqlite:///{tmp_path}/serve.db", tmp_path / "spill", "toy") == [made]
+
+
+def test_a_second_signal_stops_at_once(checkout: Path, tmp_path: Path) -> None:
+    with Server(checkout, tmp_path, SERVE_PROJECTS='["toy"]', SERVE_UNREADY_SECONDS="3600") as server:
+        server.signal(signal.SIGTERM)
+        while httpx.get(f"{server.url}/ready").status_code == 200:
+            pass
+        server.signal(signal.SIGTERM)
+        assert server.wait() in (0, -signal.SIGTERM)
+
+
 def test_the_server_writes_nothing_but_json_lines(checkout: Path, tmp_path: Path) -> None:
     with Server(checkout, tmp_path) as server:
         httpx.post(f"{server.url}{PREDICT}", json=example("toy")).raise_for_status()
@@ -240,6 +266,7 @@ def test_all_projects_are_ready_when_the_process_is(checkout: Path, tmp_path: Pa
         assert httpx.get(f"{server.url}/ready").json() == {
             "ready": True,
             "log": True,
+            "stopping": False,
             "projects": dict.fromkeys(project_names(), True),
         }
         for name in project_names():

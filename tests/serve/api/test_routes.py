@@ -288,7 +288,7 @@ def test_a_missing_model_is_503_for_its_project_and_the_others_serve(serve: Serv
     ready = client.get("/ready")
     assert (ready.status_code, ready.json()) == (
         503,
-        {"ready": False, "log": True, "projects": {"toy": True, "toy_plain": False}},
+        {"ready": False, "log": True, "stopping": False, "projects": {"toy": True, "toy_plain": False}},
     )
     health = client.get("/health")
     assert (health.status_code, health.json()["status"]) == (200, "degraded")
@@ -300,7 +300,7 @@ def test_when_all_is_well_the_server_is_healthy_and_ready(client: Client) -> Non
     ready = client.get("/ready")
     assert (ready.status_code, ready.json()) == (
         200,
-        {"ready": True, "log": True, "projects": dict.fromkeys(project_names(), True)},
+        {"ready": True, "log": True, "stopping": False, "projects": dict.fromkeys(project_names(), True)},
     )
 
 

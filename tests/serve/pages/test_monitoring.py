@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html import escape, unescape
 from itertools import product
 from pathlib import Path
@@ -16,14 +16,16 @@ import numpy as np
 import pytest
 
 from serve.log.prediction_log import Recent, new_id
+from serve.log.tables import first_id
 from serve.models.loader import load_model
 from serve.pages.format import given
-from serve.pages.traffic import Hour, TtlCache, aligned, bin_shares, hour_of, spans
+from serve.pages.traffic import Hour, TtlCache, aligned, bin_shares, hour_of, spans, traffic
 from stages.projects._base import Project, load_project
 from stages.runtime.population import summarised
 from stages.runtime.wording import number, percent
 from tests.serve.checkout import example, json_rows, settings, swap_in_other
 from tests.serve.conftest import Client, Serve
+from tests.serve.logs import entry, opened
 from tests.serve.pages.test_pages import BROWSER, page
 
 HOSTILE = "<img src=x onerror=alert(1)> 'q' \"d\" & </script><script>alert(2)</script>"
@@ -68,6 +70,18 @@ def figures(client: Client, address: str) -> dict[str, Any]:
         if script.get("type") == "application/json"
     ]
     return dict(zip([str(figure["id"]) for figure in found.all("figure")], map(json.loads, scripts), strict=True))
+
+
+def test_predictions_with_ids_ahead_of_the_clock_are_counted(sqlite_url: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        now = datetime.now(UTC)
+        async with opened(sqlite_url, tmp_path) as log:
+            await log.append([entry(time=now, id=first_id(now + timedelta(hours=3)) + new_id()[13:])])
+            found = await traffic(log, "toy_plain", 2)
+            assert found.whole.predictions == 1
+            assert found.whole.median_ms is not None
+
+    asyncio.run(scenario())
 
 
 def test_traffic_and_latency_are_shown_by_the_hour(serve: Serve) -> None:
