@@ -42,6 +42,12 @@ class Metrics:
             registry=registry,
         )
         self.loaded = Gauge("serve_model_loaded", "1 while a model serves.", ["project"], registry=registry)
+        self.load_failed = Gauge(
+            "serve_model_load_failed",
+            "1 while what is checked out or deployed could not be loaded.",
+            ["project"],
+            registry=registry,
+        )
         self.model = Info("serve_model", "The model that serves.", ["project"], registry=registry)
         self.drift = Gauge(
             "serve_drift_index",
@@ -89,7 +95,13 @@ class Metrics:
     def show_model(self, name: str, model: Model) -> None:
         """Say which model serves a project."""
         self.loaded.labels(name).set(1)
+        self.load_failed.labels(name).set(0)
         self.model.labels(name).info({"hash": model.hash, "revision": model.revision, "version": str(model.version)})
+
+    def show_failure(self, name: str) -> None:
+        """Say that what is checked out or deployed of a project could not be loaded."""
+        self.loaded.labels(name)  # 0 where no model has served
+        self.load_failed.labels(name).set(1)
 
     def show_drift(self, name: str, drift: Drift) -> None:
         """Say how far the latest predictions of a project are from the training rows."""

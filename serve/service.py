@@ -18,7 +18,7 @@ from serve.models.answers import Answered, Answerer, Classified, Valued
 from serve.models.errors import FieldError, InvalidInputError, TooExtremeError, wrong_fields
 from serve.models.files import FileProgress, RowsFile, begun, progress, read_rows_file, refuse, went_on
 from serve.models.history import History, read_history
-from serve.models.loader import LoadError, Model
+from serve.models.loader import LoadError, Model, deployed
 from serve.models.rows import Row
 from serve.models.stability import Drift, drift_of
 from serve.models.trial import load_answerer
@@ -31,6 +31,7 @@ TRIES, PAUSE = 20, 1.0  # for the log to have room for a part of a file: how oft
 TOO_EXTREME = "the prediction is no finite number: the values are too extreme together"
 SLICE = 100  # rows of a batch worked on at a time, between which other batches and single rows get their turn
 BATCHES = 2  # at work at once, so that one is scored while another is logged; the others wait, first come, first served
+WATCH_EVERY = 2.0
 PURGE_EVERY = 3600.0
 DRIFT_EVERY = 60.0
 DRIFT_FRESH = 2.0  # seconds for which a result is reused, so that frequent requests are cheap
@@ -73,6 +74,7 @@ class Service:
         self._turns = asyncio.Semaphore(BATCHES)
         self._tasks: list[asyncio.Task[None]] = []
         self._drift: dict[str, tuple[float, Drift]] = {}
+        self._deployed: dict[str, tuple[int, bytes] | None] = {}  # what was last loaded, or could not be
 
     async def start(self) -> None:
         """Load every project, open the log. A project that fails does not keep the others from serving."""
@@ -83,6 +85,7 @@ class Service:
             await self.log.start()
         gc.collect()
         gc.freeze()  # what was loaded stays: collections that walk it would stall requests for tens of milliseconds
+        self._tasks.append(asyncio.create_task(self._watch_deployments()))
         if self.settings.log:
             self._tasks.append(asyncio.create_task(self._watch_drift()))
         if self.settings.log and self.settings.retention_days:
@@ -100,13 +103,17 @@ class Service:
 
     async def load(self, name: str) -> Model:
         """Load, verify and try what is checked out, then swap it in. LoadError leaves the old model serving."""
+        found = await self._look(name)  # before it is loaded: what is deployed meanwhile is seen the next time
         try:
             answerer = await self._in(self._background, load_answerer, name, self.settings)
         except LoadError as error:
+            self._deployed[name] = found
             self.failures[name] = str(error)
+            self.metrics.show_failure(name)
             logger.warning("%s: not loaded: %s", name, error)
             raise
         model = answerer.model
+        self._deployed[name] = found
         self.metrics.show_model(name, model)
         self.failures.pop(name, None)
         self._drift.pop(name, None)
@@ -328,6 +335,29 @@ class Service:
 
     async def _in(self, executor: ThreadPoolExecutor, work: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(executor, work, *arguments)
+
+    async def _look(self, name: str) -> tuple[int, bytes] | None:
+        """What is deployed of a project now."""
+        return await self._in(self._background, deployed, self.settings.root / "models" / name)
+
+    async def _watch_deployments(self) -> None:
+        """Load what is deployed, once: what cannot be loaded is tried again when something else is deployed."""
+        while True:
+            await asyncio.sleep(WATCH_EVERY)
+            for name in self.names:
+                task = f"deployment of {name}"
+                try:
+                    found = await self._look(name)
+                    if found is not None and found != self._deployed.get(name):
+                        with suppress(LoadError):
+                            await self.load(name)
+                except Exception as error:  # one project must not end the watch over the others
+                    fault = f"{type(error).__name__}: {error}"
+                    if self.faults.get(task) != fault:
+                        logger.exception("%s: what is deployed cannot be read", name)
+                    self.faults[task] = fault
+                else:
+                    self.faults.pop(task, None)
 
     async def _watch_drift(self) -> None:
         while True:
