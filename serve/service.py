@@ -56,7 +56,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics(log=settings.log)
         self.names = settings.projects or project_names()
         self.active: dict[str, Answerer] = {}
         self.failures: dict[str, str] = {}
@@ -85,11 +85,11 @@ class Service:
             await self.log.start()
         gc.collect()
         gc.freeze()  # what was loaded stays: collections that walk it would stall requests for tens of milliseconds
-        self._tasks.append(asyncio.create_task(self._watch_deployments()))
+        self._tasks.append(asyncio.create_task(self._watch_deployments(), name="deployments"))
         if self.settings.log:
-            self._tasks.append(asyncio.create_task(self._watch_drift()))
+            self._tasks.append(asyncio.create_task(self._watch_drift(), name="drift"))
         if self.settings.log and self.settings.retention_days:
-            self._tasks.append(asyncio.create_task(self._purge_regularly()))
+            self._tasks.append(asyncio.create_task(self._purge_regularly(), name="retention"))
 
     async def stop(self) -> None:
         """Write what is still queued, then close everything."""
@@ -285,7 +285,17 @@ class Service:
         stats = self.log.stats() if self.settings.log else None
         if stats is not None and stats.reason:
             reasons.append(f"prediction log: {stats.reason}")
-        return reasons
+        ended = [task for task in self._running() if task.done()]
+        return reasons + [f"background task {task.get_name()}: has ended, restart the server" for task in ended]
+
+    def rendered_metrics(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        tasks = {task.get_name(): not task.done() for task in self._running()}
+        return self.metrics.render(self.log.stats() if self.settings.log else None, tasks)
+
+    def _running(self) -> list[asyncio.Task[None]]:
+        """The tasks that run until the server stops."""
+        return [*self._tasks, *self.log.tasks]
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -6,8 +6,8 @@ python -m stages.deploy bankchurn --to ../live --version v1.1.0 --reason "v1.2.0
 
 With --to they are those of another folder, which a server is started on with SERVE_ROOT; without it those of the checkout,
 where training writes, too. With --version the stage goes to that version: a rollback. Servers on the folder load the model
-within 5 s. The one whose address VERITABLE_SERVER names is asked to at once; VERITABLE_ADMIN_TOKEN holds its admin token, and
-VERITABLE_API_KEY a key where it wants one.
+within 5 s. The one whose address VERITABLE_SERVER names is asked to at once; VERITABLE_ADMIN_TOKEN holds its admin token,
+and VERITABLE_API_KEY a key where it wants one.
 """
 
 from __future__ import annotations

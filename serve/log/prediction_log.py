@@ -70,6 +70,8 @@ class Stats(Struct, frozen=True):
     last_commit_rows: int
     last_commit_seconds: float
     spill_bytes: int
+    spill_free_bytes: int
+    rejected_rows: int
 
 
 class _Waiting(NamedTuple):
@@ -128,7 +130,10 @@ class PredictionLog(LogQueries):
             self._reason = self._reason or "replaying predictions that were spilled while the database was down"
             self._degraded.set()
         self._accepts = True
-        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._recover())]
+        self._tasks = [
+            asyncio.create_task(self._write(), name="log_writer"),
+            asyncio.create_task(self._recover(), name="log_recovery"),
+        ]
 
     async def stop(self, timeout: float = 10.0) -> None:
         """Take no more entries, write those that wait, at most for `timeout` seconds, and let go of everything."""
@@ -204,7 +209,14 @@ class PredictionLog(LogQueries):
             last_commit_rows=self._last_rows,
             last_commit_seconds=self._last_seconds,
             spill_bytes=self._spill.bytes,
+            spill_free_bytes=self._spill.free(),
+            rejected_rows=self._spill.rejected(),
         )
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """What runs while the log is open; one that has ended has failed."""
+        return self._tasks
 
     async def get(self, prediction_id: str) -> Entry | None:
         """One prediction, or None. Unavailable while it may be among those that wait to be replayed."""

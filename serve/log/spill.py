@@ -1,6 +1,7 @@
 """Where predictions are stored while the database is down: append-only files of JSON lines, on the server's own disk.
 
-Every method blocks (fsync) and none is safe to run beside another: the log runs them all in its one writer thread.
+The methods that read or write rows block (fsync) and none is safe to run beside another: the log runs them all in its one
+writer thread.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -38,6 +40,7 @@ class Spill:
         self._active: _File | None = None
         self._closed: list[_File] = []
         self._read: tuple[_File, int] | None = None
+        self._rejected: tuple[tuple[int, int], int] | None = None  # time and size of the file, and its lines
 
     def open(self) -> None:
         """Create the folder and take over what earlier processes left."""
@@ -124,6 +127,26 @@ class Spill:
             _sync_folder(self.folder)
         self._count()
         return found
+
+    def rejected(self) -> int:
+        """Lines that were put aside, until a person takes them away; blocks only after some were."""
+        path = self.folder / REJECTED
+        try:
+            found = path.stat()
+            seen = found.st_mtime_ns, found.st_size
+            if self._rejected is None or self._rejected[0] != seen:
+                with path.open("rb") as file:
+                    self._rejected = seen, sum(1 for _ in file)
+        except OSError:
+            return 0
+        return self._rejected[1]
+
+    def free(self) -> int:
+        """Free bytes on the disk of the folder; 0 where it cannot be read."""
+        try:
+            return shutil.disk_usage(self.folder).free
+        except OSError:
+            return 0
 
     def close(self) -> None:
         """Let go of all files; they stay on disk."""
