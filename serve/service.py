@@ -64,6 +64,7 @@ class Service:
         self.log = PredictionLog(
             settings.database_url,
             spill_path=settings.spill_path,
+            max_spill=settings.max_spill,
             max_queue=settings.max_queue,
             on_commit=self.metrics.count_commit,
         )

@@ -87,6 +87,7 @@ class PredictionLog(LogQueries):
         url: str,
         *,
         spill_path: Path | str = "serve.spill",
+        max_spill: int = 1_000_000_000,
         max_queue: int = 10_000,
         max_rows: int = 1_000,
         timeout: float = 2.0,
@@ -94,8 +95,9 @@ class PredictionLog(LogQueries):
     ) -> None:
         """`url` is `sqlite+aiosqlite:///file` or `postgresql+asyncpg://...`; `spill_path` a folder on a disk that stays.
 
-        `max_queue` rows may wait, `max_rows` share a commit, a database that takes longer than `timeout` seconds is down.
-        `on_commit(seconds, rows)` is called for every group that is acknowledged, and must be quick.
+        `max_spill` bytes may lie there, `max_queue` rows may wait, `max_rows` share a commit. A database that takes longer
+        than `timeout` seconds is down. `on_commit(seconds, rows)` is called for every group that is acknowledged, and must
+        be quick.
         """
         self.max_queue = max_queue
         self.max_rows = max_rows
@@ -103,7 +105,7 @@ class PredictionLog(LogQueries):
         self._timeout = timeout
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
         self._store = connect(url, timeout, self._in_thread)
-        self._spill = Spill(Path(spill_path))
+        self._spill = Spill(Path(spill_path), max_spill)
         self._singles: deque[_Waiting] = deque()
         self._parts: deque[_Waiting] = deque()  # of appends of many rows, which wait in a queue of their own
         self._group: list[_Waiting] = []  # what the writer has taken from the queue

@@ -34,8 +34,9 @@ class Spill:
     still drains into the same folder leaves that one's file alone instead of replaying and deleting it under its hands.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_bytes: int = 1_000_000_000) -> None:
         self.folder = folder
+        self.max_bytes = max_bytes
         self.bytes = 0
         self._active: _File | None = None
         self._closed: list[_File] = []
@@ -51,10 +52,19 @@ class Spill:
         found = map(_File.adopt, sorted(self.folder.glob("spill-*.jsonl")))
         self._closed = [file for file in found if file is not None]
         self._count()
-        self.probe()  # fail now rather than when the database does
+        self._write_one()  # fail now rather than when the database does
 
     def probe(self) -> None:
-        """OSError unless a file can be written in the folder."""
+        """OSError unless rows can be written in the folder."""
+        self._require_room()
+        self._write_one()
+
+    def _require_room(self) -> None:
+        size = sum(file.size for file in [*self._closed, *([self._active] if self._active else [])])
+        if size >= self.max_bytes:
+            raise OSError(f"{self.folder} has {size:,} bytes of the {self.max_bytes:,} that SERVE_MAX_SPILL allows")
+
+    def _write_one(self) -> None:
         file = _File.create(self.folder / f"probe-{os.getpid()}.tmp")
         try:
             file.append(b"\n")
@@ -62,7 +72,10 @@ class Spill:
             file.remove()
 
     def write(self, entries: Sequence[Entry]) -> None:
-        """Append all entries with one write and one fsync; OSError if they are not safe on disk."""
+        """Append all entries with one write and one fsync; OSError if they are not safe on disk, or the files have reached
+        their limit, which the last group may have passed.
+        """
+        self._require_room()
         lines = _encoder.encode_lines(entries)
         try:
             if self._active is None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from litestar.testing import TestClient
 
 from serve.app import create_app
 from serve.log.prediction_log import PredictionLog
@@ -121,6 +122,44 @@ def test_a_server_is_ready_again_when_rows_can_be_spilled_while_the_database_is_
     until(lambda: client.get("/ready").status_code == 200)
     assert client.get("/health").json()["status"] == "degraded"
     assert predict(client).status_code == 200
+
+
+def test_predictions_are_refused_when_the_spill_files_are_full_until_the_database_has_taken_them(
+    serve: Serve, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    full: dict[str, Any] = {"database_url": f"sqlite+aiosqlite:///{tmp_path}/file/serve.db", "max_spill": 2_000}
+    client, answered = serve(**full), 0
+    while (response := predict(client)).status_code == 200:
+        answered += 1
+        assert answered < 10
+    assert answered > 1
+    assert response.status_code == 503
+    assert "that SERVE_MAX_SPILL allows" in response.json()["detail"]
+    for _ in range(3):
+        assert client.get("/ready").status_code == 503
+        time.sleep(0.3)  # in which the log finds out whether it can take rows again
+    assert "SERVE_MAX_SPILL" in client.get("/health").json()["reasons"][0]
+    assert "serve_log_writable 0.0" in client.get("/metrics").text
+    (tmp_path / "file").unlink()
+    until(lambda: client.get("/ready").status_code == 200)
+    until(lambda: client.get("/health").json()["status"] == "healthy")
+    assert predict(client).status_code == 200
+    assert len(client.get("/v1/toy/predictions").json()["predictions"]) == answered + 1
+
+
+def test_a_server_starts_with_full_spill_files_and_takes_them_to_the_database(
+    serve: Serve, checkout: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    full: dict[str, Any] = {"database_url": f"sqlite+aiosqlite:///{tmp_path}/file/serve.db", "max_spill": 1_000}
+    with TestClient(create_app(settings(checkout, tmp_path, projects=["toy"], **full))) as client:
+        while predict(client).status_code == 200:
+            pass
+    (tmp_path / "file").unlink()
+    again = serve(**full)
+    until(lambda: again.get("/health").json()["status"] == "healthy")
+    assert again.get("/v1/toy/predictions").json()["predictions"]
 
 
 def test_old_predictions_are_deleted_when_retention_is_set(
