@@ -18,7 +18,7 @@ from serve.models.answers import Answered, Answerer, Classified, Valued
 from serve.models.errors import FieldError, InvalidInputError, TooExtremeError, wrong_fields
 from serve.models.files import FileProgress, RowsFile, begun, progress, read_rows_file, refuse, went_on
 from serve.models.history import History, read_history
-from serve.models.loader import LoadError, Model
+from serve.models.loader import LoadError, Model, deployed
 from serve.models.rows import Row
 from serve.models.stability import Drift, drift_of
 from serve.models.trial import load_answerer
@@ -31,6 +31,7 @@ TRIES, PAUSE = 20, 1.0  # for the log to have room for a part of a file: how oft
 TOO_EXTREME = "the prediction is no finite number: the values are too extreme together"
 SLICE = 100  # rows of a batch worked on at a time, between which other batches and single rows get their turn
 BATCHES = 2  # at work at once, so that one is scored while another is logged; the others wait, first come, first served
+WATCH_EVERY = 2.0
 PURGE_EVERY = 3600.0
 DRIFT_EVERY = 60.0
 DRIFT_FRESH = 2.0  # seconds for which a result is reused, so that frequent requests are cheap
@@ -55,7 +56,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics(log=settings.log)
         self.names = settings.projects or project_names()
         self.active: dict[str, Answerer] = {}
         self.failures: dict[str, str] = {}
@@ -64,6 +65,7 @@ class Service:
         self.log = PredictionLog(
             settings.database_url,
             spill_path=settings.spill_path,
+            max_spill=settings.max_spill,
             max_queue=settings.max_queue,
             on_commit=self.metrics.count_commit,
         )
@@ -74,6 +76,7 @@ class Service:
         self._turns = asyncio.Semaphore(BATCHES)
         self._tasks: list[asyncio.Task[None]] = []
         self._drift: dict[str, tuple[float, Drift]] = {}
+        self._deployed: dict[str, tuple[int, bytes] | None] = {}  # what was last loaded, or could not be
 
     async def start(self) -> None:
         """Load every project, open the log. A project that fails does not keep the others from serving."""
@@ -84,10 +87,11 @@ class Service:
             await self.log.start()
         gc.collect()
         gc.freeze()  # what was loaded stays: collections that walk it would stall requests for tens of milliseconds
+        self._tasks.append(asyncio.create_task(self._watch_deployments(), name="deployments"))
         if self.settings.log:
-            self._tasks.append(asyncio.create_task(self._watch_drift()))
+            self._tasks.append(asyncio.create_task(self._watch_drift(), name="drift"))
         if self.settings.log and self.settings.retention_days:
-            self._tasks.append(asyncio.create_task(self._purge_regularly()))
+            self._tasks.append(asyncio.create_task(self._purge_regularly(), name="retention"))
 
     async def stop(self) -> None:
         """Write what is still queued, then close everything."""
@@ -101,13 +105,17 @@ class Service:
 
     async def load(self, name: str) -> Model:
         """Load, verify and try what is checked out, then swap it in. LoadError leaves the old model serving."""
+        found = await self._look(name)  # before it is loaded: what is deployed meanwhile is seen the next time
         try:
             answerer = await self._in(self._background, load_answerer, name, self.settings)
         except LoadError as error:
+            self._deployed[name] = found
             self.failures[name] = str(error)
+            self.metrics.show_failure(name)
             logger.warning("%s: not loaded: %s", name, error)
             raise
         model = answerer.model
+        self._deployed[name] = found
         self.metrics.show_model(name, model)
         self.failures.pop(name, None)
         self._drift.pop(name, None)
@@ -279,7 +287,17 @@ class Service:
         stats = self.log.stats() if self.settings.log else None
         if stats is not None and stats.reason:
             reasons.append(f"prediction log: {stats.reason}")
-        return reasons
+        ended = [task for task in self._running() if task.done()]
+        return reasons + [f"background task {task.get_name()}: has ended, restart the server" for task in ended]
+
+    def rendered_metrics(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        tasks = {task.get_name(): not task.done() for task in self._running()}
+        return self.metrics.render(self.log.stats() if self.settings.log else None, tasks)
+
+    def _running(self) -> list[asyncio.Task[None]]:
+        """The tasks that run until the server stops."""
+        return [*self._tasks, *self.log.tasks]
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -329,6 +347,29 @@ class Service:
 
     async def _in(self, executor: ThreadPoolExecutor, work: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(executor, work, *arguments)
+
+    async def _look(self, name: str) -> tuple[int, bytes] | None:
+        """What is deployed of a project now."""
+        return await self._in(self._background, deployed, self.settings.root / "models" / name)
+
+    async def _watch_deployments(self) -> None:
+        """Load what is deployed, once: what cannot be loaded is tried again when something else is deployed."""
+        while True:
+            await asyncio.sleep(WATCH_EVERY)
+            for name in self.names:
+                task = f"deployment of {name}"
+                try:
+                    found = await self._look(name)
+                    if found is not None and found != self._deployed.get(name):
+                        with suppress(LoadError):
+                            await self.load(name)
+                except Exception as error:  # one project must not end the watch over the others
+                    fault = f"{type(error).__name__}: {error}"
+                    if self.faults.get(task) != fault:
+                        logger.exception("%s: what is deployed cannot be read", name)
+                    self.faults[task] = fault
+                else:
+                    self.faults.pop(task, None)
 
     async def _watch_drift(self) -> None:
         while True:

@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     spill_path: Annotated[Path, Field(description="folder that predictions are written to while the database is down")] = (
         Path("serve.spill")
     )
+    max_spill: Annotated[
+        int,
+        Field(ge=1_000, description="bytes that may wait in that folder; then predictions get 503 until they are logged"),
+    ] = 1_000_000_000
     retention_days: Annotated[int, Field(ge=0, description="days after which logged predictions are deleted; 0: never")] = 0
     drift_rows: Annotated[int, Field(ge=200, description="number of latest predictions compared with the training rows")] = (
         1_000

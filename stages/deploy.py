@@ -1,13 +1,13 @@
-"""Puts the version that holds a stage into models/ and reports/, from where the server loads it, and asks the server to.
+"""Puts the version that holds a stage into models/ and reports/, from where servers load it.
 
 python -m stages.deploy bankchurn
 python -m stages.deploy bankchurn --to ../live
 python -m stages.deploy bankchurn --to ../live --version v1.1.0 --reason "v1.2.0 is wrong about pensioners"
 
 With --to they are those of another folder, which a server is started on with SERVE_ROOT; without it those of the checkout,
-where training writes, too. With --version the stage goes to that version: a rollback. The server is asked to load the model
-when VERITABLE_SERVER names its address; VERITABLE_ADMIN_TOKEN holds its admin token, and VERITABLE_API_KEY a key where it
-wants one.
+where training writes, too. With --version the stage goes to that version: a rollback. Servers on the folder load the model
+within 5 s. The one whose address VERITABLE_SERVER names is asked to at once; VERITABLE_ADMIN_TOKEN holds its admin token,
+and VERITABLE_API_KEY a key where it wants one.
 """
 
 from __future__ import annotations

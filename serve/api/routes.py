@@ -279,6 +279,6 @@ def metrics_route(service: Service) -> BaseRouteHandler:
 
     @get("/metrics", media_type="text/plain; version=0.0.4", tags=["Server"], summary="Metrics for Prometheus")
     async def metrics() -> bytes:
-        return service.metrics.render(service.log.stats() if service.settings.log else None)
+        return service.rendered_metrics()
 
     return metrics

@@ -72,6 +72,8 @@ class Stats(Struct, frozen=True):
     last_commit_rows: int
     last_commit_seconds: float
     spill_bytes: int
+    spill_free_bytes: int
+    rejected_rows: int
 
 
 class _Waiting(NamedTuple):
@@ -87,6 +89,7 @@ class PredictionLog(LogQueries):
         url: str,
         *,
         spill_path: Path | str = "serve.spill",
+        max_spill: int = 1_000_000_000,
         max_queue: int = 10_000,
         max_rows: int = 1_000,
         timeout: float = 2.0,
@@ -94,8 +97,9 @@ class PredictionLog(LogQueries):
     ) -> None:
         """`url` is `sqlite+aiosqlite:///file` or `postgresql+asyncpg://...`; `spill_path` a folder on a disk that stays.
 
-        `max_queue` rows may wait, `max_rows` share a commit, a database that takes longer than `timeout` seconds is down.
-        `on_commit(seconds, rows)` is called for every group that is acknowledged, and must be quick.
+        `max_spill` bytes may lie there, `max_queue` rows may wait, `max_rows` share a commit. A database that takes longer
+        than `timeout` seconds is down. `on_commit(seconds, rows)` is called for every group that is acknowledged, and must
+        be quick.
         """
         self.max_queue = max_queue
         self.max_rows = max_rows
@@ -103,7 +107,7 @@ class PredictionLog(LogQueries):
         self._timeout = timeout
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
         self._store = connect(url, timeout, self._in_thread)
-        self._spill = Spill(Path(spill_path))
+        self._spill = Spill(Path(spill_path), max_spill)
         self._singles: deque[_Waiting] = deque()
         self._parts: deque[_Waiting] = deque()  # of appends of many rows, which wait in a queue of their own
         self._group: list[_Waiting] = []  # what the writer has taken from the queue
@@ -130,7 +134,10 @@ class PredictionLog(LogQueries):
             self._reason = self._reason or "replaying predictions that were spilled while the database was down"
             self._degraded.set()
         self._accepts = True
-        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._recover())]
+        self._tasks = [
+            asyncio.create_task(self._write(), name="log_writer"),
+            asyncio.create_task(self._recover(), name="log_recovery"),
+        ]
 
     async def stop(self, timeout: float = 10.0) -> None:
         """Take no more entries, write those that wait, at most for `timeout` seconds, and let go of everything."""
@@ -206,7 +213,14 @@ class PredictionLog(LogQueries):
             last_commit_rows=self._last_rows,
             last_commit_seconds=self._last_seconds,
             spill_bytes=self._spill.bytes,
+            spill_free_bytes=self._spill.free(),
+            rejected_rows=self._spill.rejected(),
         )
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """What runs while the log is open; one that has ended has failed."""
+        return self._tasks
 
     async def get(self, prediction_id: str) -> Entry | None:
         """One prediction, or None. Unavailable while it may be among those that wait to be replayed."""

@@ -1,6 +1,7 @@
 """Where predictions are stored while the database is down: append-only files of JSON lines, on the server's own disk.
 
-Every method blocks (fsync) and none is safe to run beside another: the log runs them all in its one writer thread.
+The methods that read or write rows block (fsync) and none is safe to run beside another: the log runs them all in its one
+writer thread.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -32,12 +34,14 @@ class Spill:
     still drains into the same folder leaves that one's file alone instead of replaying and deleting it under its hands.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_bytes: int = 1_000_000_000) -> None:
         self.folder = folder
+        self.max_bytes = max_bytes
         self.bytes = 0
         self._active: _File | None = None
         self._closed: list[_File] = []
         self._read: tuple[_File, int] | None = None
+        self._rejected: tuple[tuple[int, int], int] | None = None  # time and size of the file, and its lines
 
     def open(self) -> None:
         """Create the folder and take over what earlier processes left."""
@@ -48,10 +52,19 @@ class Spill:
         found = map(_File.adopt, sorted(self.folder.glob("spill-*.jsonl")))
         self._closed = [file for file in found if file is not None]
         self._count()
-        self.probe()  # fail now rather than when the database does
+        self._write_one()  # fail now rather than when the database does
 
     def probe(self) -> None:
-        """OSError unless a file can be written in the folder."""
+        """OSError unless rows can be written in the folder."""
+        self._require_room()
+        self._write_one()
+
+    def _require_room(self) -> None:
+        size = sum(file.size for file in [*self._closed, *([self._active] if self._active else [])])
+        if size >= self.max_bytes:
+            raise OSError(f"{self.folder} has {size:,} bytes of the {self.max_bytes:,} that SERVE_MAX_SPILL allows")
+
+    def _write_one(self) -> None:
         file = _File.create(self.folder / f"probe-{os.getpid()}.tmp")
         try:
             file.append(b"\n")
@@ -59,7 +72,10 @@ class Spill:
             file.remove()
 
     def write(self, entries: Sequence[Entry]) -> None:
-        """Append all entries with one write and one fsync; OSError if they are not safe on disk."""
+        """Append all entries with one write and one fsync; OSError if they are not safe on disk, or the files have reached
+        their limit, which the last group may have passed.
+        """
+        self._require_room()
         lines = _encoder.encode_lines(entries)
         try:
             if self._active is None:
@@ -124,6 +140,26 @@ class Spill:
             _sync_folder(self.folder)
         self._count()
         return found
+
+    def rejected(self) -> int:
+        """Lines that were put aside, until a person takes them away; blocks only after some were."""
+        path = self.folder / REJECTED
+        try:
+            found = path.stat()
+            seen = found.st_mtime_ns, found.st_size
+            if self._rejected is None or self._rejected[0] != seen:
+                with path.open("rb") as file:
+                    self._rejected = seen, sum(1 for _ in file)
+        except OSError:
+            return 0
+        return self._rejected[1]
+
+    def free(self) -> int:
+        """Free bytes on the disk of the folder; 0 where it cannot be read."""
+        try:
+            return shutil.disk_usage(self.folder).free
+        except OSError:
+            return 0
 
     def close(self) -> None:
         """Let go of all files; they stay on disk."""

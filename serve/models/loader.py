@@ -188,6 +188,17 @@ def expected_hashes(root: Path, name: str) -> dict[str, str]:
 recorded = lru_cache(1)(outputs)  # once for all projects, as YAML is slow
 
 
+def deployed(folder: Path) -> tuple[int, bytes] | None:
+    """Time and content of deployment.json, which change with every deployment into a folder; None without one, as for a
+    moment while a deployment swaps the folder.
+    """
+    path = folder / "deployment.json"
+    try:
+        return path.stat().st_mtime_ns, path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 def matching_deployment(folder: Path, content: dict[str, bytes]) -> dict[str, Any] | None:
     """What `stages.deploy` recorded about the version it installed; None without a record, or for another model."""
     path = folder / "deployment.json"

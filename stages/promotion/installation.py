@@ -129,18 +129,18 @@ def check_code(fetched: Path, wanted: Version) -> None:
 
 
 def swap_in(fetched: Path, paths: Paths, root: Path) -> None:
-    """Put what was fetched below a folder in the place of what was in a root, the model by two renames. A report
-    that is not among it is about another model and is removed.
+    """Put what was fetched below a folder in the place of what was in a root. A report that is not among it is about another
+    model and is removed. The model comes last, by two renames, as a server loads it with its reports as soon as it is there.
     """
-    model = root / paths.model
-    if model.exists():
-        model.rename(fetched / "old")
-    (fetched / paths.model).rename(model)
     for report in (fetched / paths.reports).rglob("*.*"):
         write(root / report.relative_to(fetched), partial(shutil.copyfile, report))
     for path in (paths.reports / name for name in REPORTS):
         if not (fetched / path).exists():
             (root / path).unlink(missing_ok=True)
+    model = root / paths.model
+    if model.exists():
+        model.rename(fetched / "old")
+    (fetched / paths.model).rename(model)
 
 
 def note_deployment(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from contextlib import chdir
 from functools import cache
@@ -93,6 +94,18 @@ def replace_model(root: Path, source: Path, name: str = "toy") -> None:
     for path in source.iterdir():
         shutil.copy(path, root / "models" / name / path.name)
     write_lock(root)
+
+
+def deploy(root: Path, source: Path, version: str, name: str = "toy") -> None:
+    """Put the artifacts in `source` in the place of a project's as `stages.deploy` does, with a deployment.json."""
+    fetched, folder = root / f"fetched-{version}", root / "models" / name
+    shutil.copytree(source, fetched, ignore=shutil.ignore_patterns("deployment.json"))
+    files = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in fetched.iterdir()}
+    record = {"version": version, "stage": "prod", "revision": "c0ffee", "files": files}
+    (fetched / "deployment.json").write_text(json.dumps(record))
+    if folder.exists():
+        folder.rename(root / f"before-{version}")
+    fetched.rename(folder)
 
 
 def settings(root: Path, folder: Path, **changes: Any) -> Settings:

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic_core import PydanticUndefined
 
 from serve.app import create_app
+from serve.metrics import Metrics
 from serve.settings import Settings
 from stages.projects._base import load_project
 from tests.samples import ROOT
@@ -35,6 +37,17 @@ def default(value: Any) -> str:
     if value is None or value == "":
         return ""
     return f"`{json.dumps(value) if isinstance(value, bool | list) else value}`"
+
+
+def test_the_metrics_are_those_of_the_server() -> None:
+    rows = []
+    for metric in vars(Metrics()).values():
+        if isinstance(metric, MetricWrapperBase):
+            (family,) = metric.describe()
+            labels = f"{{{', '.join(metric._labelnames)}}}" if metric._labelnames else ""
+            name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
+            rows.append(f"| `{name}{labels}` | {family.type} | {family.documentation} |")
+    assert table("| metric | type | meaning |") == rows
 
 
 def test_the_routes_are_those_of_the_server(tmp_path: Path) -> None:

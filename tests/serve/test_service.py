@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from litestar.testing import TestClient
 
 from serve.app import create_app
 from serve.log.prediction_log import PredictionLog
@@ -21,7 +24,7 @@ from serve.models.loader import Model, load_model
 from serve.models.rows import RowCodec
 from serve.models.stability import Drift
 from serve.service import BATCHES, SLICE, Service
-from tests.serve.checkout import example, json_rows, settings, swap_in_other
+from tests.serve.checkout import deploy, example, json_rows, settings, swap_in_other
 from tests.serve.conftest import Client, Database, Serve
 
 ADMIN = {"Authorization": "Bearer letmein-for-tests"}
@@ -121,6 +124,44 @@ def test_a_server_is_ready_again_when_rows_can_be_spilled_while_the_database_is_
     assert predict(client).status_code == 200
 
 
+def test_predictions_are_refused_when_the_spill_files_are_full_until_the_database_has_taken_them(
+    serve: Serve, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    full: dict[str, Any] = {"database_url": f"sqlite+aiosqlite:///{tmp_path}/file/serve.db", "max_spill": 2_000}
+    client, answered = serve(**full), 0
+    while (response := predict(client)).status_code == 200:
+        answered += 1
+        assert answered < 10
+    assert answered > 1
+    assert response.status_code == 503
+    assert "that SERVE_MAX_SPILL allows" in response.json()["detail"]
+    for _ in range(3):
+        assert client.get("/ready").status_code == 503
+        time.sleep(0.3)  # in which the log finds out whether it can take rows again
+    assert "SERVE_MAX_SPILL" in client.get("/health").json()["reasons"][0]
+    assert "serve_log_writable 0.0" in client.get("/metrics").text
+    (tmp_path / "file").unlink()
+    until(lambda: client.get("/ready").status_code == 200)
+    until(lambda: client.get("/health").json()["status"] == "healthy")
+    assert predict(client).status_code == 200
+    assert len(client.get("/v1/toy/predictions").json()["predictions"]) == answered + 1
+
+
+def test_a_server_starts_with_full_spill_files_and_takes_them_to_the_database(
+    serve: Serve, checkout: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    full: dict[str, Any] = {"database_url": f"sqlite+aiosqlite:///{tmp_path}/file/serve.db", "max_spill": 1_000}
+    with TestClient(create_app(settings(checkout, tmp_path, projects=["toy"], **full))) as client:
+        while predict(client).status_code == 200:
+            pass
+    (tmp_path / "file").unlink()
+    again = serve(**full)
+    until(lambda: again.get("/health").json()["status"] == "healthy")
+    assert again.get("/v1/toy/predictions").json()["predictions"]
+
+
 def test_old_predictions_are_deleted_when_retention_is_set(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +183,121 @@ def test_old_predictions_are_deleted_when_retention_is_set(
 def test_a_project_that_does_not_exist_is_refused_at_the_start_with_those_that_do(checkout: Path) -> None:
     with pytest.raises(ValueError, match="no project 'nowhere': stages/projects holds toy"):
         create_app(settings(checkout, checkout, projects=["nowhere"]))
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Makes servers look often at what is deployed, and waits until one has looked twice."""
+    seen = list[str]()
+    look = Service._look
+
+    async def counted(service: Service, name: str) -> Any:
+        found = await look(service, name)
+        seen.append(name)
+        return found
+
+    monkeypatch.setattr("serve.service.WATCH_EVERY", 0.02)
+    monkeypatch.setattr(Service, "_look", counted)
+
+    def wait() -> None:
+        before = len(seen)
+        until(lambda: len(seen) > before + 2)
+
+    return wait
+
+
+def version_of(client: Client) -> str | None:
+    found: str | None = client.get("/v1/toy").json()["version"]
+    return found
+
+
+def test_a_model_is_loaded_when_it_is_deployed_also_where_there_was_none(
+    serve: Serve, root: Path, checkout: Path, looks: Callable[[], None]
+) -> None:
+    (root / "models" / "toy").rename(root / "toy")
+    client = serve(root)
+    assert predict(client).status_code == 503
+    text = client.get("/metrics").text
+    assert 'serve_model_loaded{project="toy"} 0.0' in text
+    assert 'serve_model_load_failed{project="toy"} 1.0' in text
+    deploy(root, root / "toy", "v1.0.0")
+    until(lambda: version_of(client) == "v1.0.0")
+    assert client.get("/ready").status_code == predict(client).status_code == 200
+    deploy(root, checkout / "other", "v1.1.0")
+    until(lambda: version_of(client) == "v1.1.0")
+    deploy(root, root / "toy", "v1.0.0-again")
+    until(lambda: version_of(client) == "v1.0.0-again")
+    assert client.get("/health").json() == {"status": "healthy", "reasons": []}
+    text = client.get("/metrics").text
+    assert 'serve_model_loaded{project="toy"} 1.0' in text
+    assert 'serve_model_load_failed{project="toy"} 0.0' in text
+
+
+def test_a_model_that_cannot_be_loaded_is_named_tried_once_and_the_one_before_serves(
+    serve: Serve, root: Path, checkout: Path, looks: Callable[[], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    deploy(root, checkout / "models" / "toy", "v1.0.0")
+    client = serve(root)
+    broken = root / "broken"
+    shutil.copytree(checkout / "other", broken)
+    (broken / "scorer.onnx").write_bytes(b"no model")
+    deploy(root, broken, "v1.1.0")
+    until(lambda: client.get("/health").json()["status"] == "degraded")
+    looks()
+    assert "cannot be loaded" in client.get("/health").json()["reasons"][0]
+    assert 'serve_model_load_failed{project="toy"} 1.0' in client.get("/metrics").text
+    assert capfd.readouterr().err.count("not loaded") == 1
+    assert (version_of(client), predict(client).status_code) == ("v1.0.0", 200)
+    assert client.post("/v1/toy/reload", headers=ADMIN).status_code == 409
+    deploy(root, checkout / "other", "v1.1.0-repaired")
+    until(lambda: version_of(client) == "v1.1.0-repaired")
+    assert client.get("/health").json()["status"] == "healthy"
+
+
+def test_the_same_version_is_tried_again_when_it_is_deployed_again(
+    serve: Serve, root: Path, checkout: Path, looks: Callable[[], None]
+) -> None:
+    deploy(root, checkout / "models" / "toy", "v1.0.0")
+    client = serve(root)
+    record = root / "models" / "toy" / "deployment.json"
+    (root / "models" / "toy" / "scorer.onnx").write_bytes(b"no model")
+    os.utime(record, ns=(0, 1))
+    until(lambda: client.get("/health").json()["status"] == "degraded")
+    shutil.copy(checkout / "models" / "toy" / "scorer.onnx", root / "models" / "toy")
+    os.utime(record, ns=(0, 2))
+    until(lambda: client.get("/health").json()["status"] == "healthy")
+
+
+def test_a_folder_in_which_training_writes_or_that_is_being_swapped_is_not_loaded(
+    serve: Serve, root: Path, checkout: Path, looks: Callable[[], None]
+) -> None:
+    client = serve(root)
+    before = client.get("/v1/toy").json()
+    swap_in_other(root, checkout)
+    looks()
+    (root / "models" / "toy").rename(root / "away")
+    looks()
+    assert client.get("/v1/toy").json() == before
+    assert client.get("/health").json()["status"] == "healthy"
+    (root / "away").rename(root / "models" / "toy")
+    assert client.post("/v1/toy/reload", headers=ADMIN).json()["hash"] != before["hash"]
+
+
+def test_the_watch_over_deployments_survives_an_error_and_the_health_says_so(
+    serve: Serve, root: Path, checkout: Path, looks: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(root)
+
+    def stale(folder: Path) -> None:
+        raise OSError(116, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("serve.service.deployed", stale)
+        until(lambda: client.get("/health").json()["status"] == "degraded")
+        assert client.get("/health").json()["reasons"] == ["deployment of toy: OSError: [Errno 116] Stale file handle"]
+    until(lambda: client.get("/health").json()["status"] == "healthy")
+    deploy(root, checkout / "other", "v1.1.0")
+    until(lambda: version_of(client) == "v1.1.0")
 
 
 def test_a_request_that_began_with_a_model_ends_with_it(serve: Serve, root: Path, checkout: Path) -> None:

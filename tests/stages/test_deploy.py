@@ -4,10 +4,12 @@ import os
 import re
 import shlex
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from serve.models.history import read_history
@@ -23,6 +25,8 @@ from stages.promotion.workspace import check_model
 from stages.runtime.identity import md5, outputs
 from tests import toys
 from tests.clones import run
+from tests.samples import ROOT
+from tests.serve.process import Server
 from tests.stages.answers import Answers
 
 MODEL, REPORTS = Path("models/toy"), Path("reports/toy")
@@ -389,6 +393,29 @@ def test_the_server_is_asked_to_load_it_each_time(answers: Answers, monkeypatch:
         deploy_toy(server=f"{answers.url}/")
     assert [asked for asked, _ in answers.asked] == [RELOAD] * 2
     assert {headers["Authorization"] for _, headers in answers.asked} == {"Bearer secret"}
+
+
+@pytest.mark.slow
+def test_servers_serve_what_is_deployed_into_their_folder_within_five_seconds(repository: Path, tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    deploy_toy(to=live)
+    only = {"SERVE_PROJECTS": '["toy"]', "PYTHONPATH": f"{repository}:{ROOT}"}
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    with Server(live, tmp_path / "one", **only) as one, Server(live, tmp_path / "two", **only) as two:
+
+        def serve_within_five_seconds(version: str) -> None:
+            deadline = time.monotonic() + 5
+            while {httpx.get(f"{server.url}/v1/toy").json()["version"] for server in (one, two)} != {version}:
+                assert time.monotonic() < deadline, one.output.read_text()
+                time.sleep(0.1)
+
+        serve_within_five_seconds(FIRST)
+        deploy_toy(version=SECOND, to=live)
+        serve_within_five_seconds(SECOND)
+        assert httpx.get(f"{one.url}/v1/toy/card").status_code == 200, "its reports were there when it was loaded"
+        deploy_toy(version=FIRST, to=live)
+        serve_within_five_seconds(FIRST)
 
 
 def test_a_server_that_refuses_is_quoted(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
