@@ -14,7 +14,7 @@ help:  ## list the targets
 
 setup: $(VENV)/locked  ## make .venv with the packages that the pipeline and the server need
 
-setup-dev: $(VENV)/locked-dev  ## the same, with those of the tests and linters
+setup-dev: $(VENV)/locked-dev serve/pages/vega.js.gz  ## the same, with those of the tests and linters
 
 $(VENV)/locked: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
@@ -26,6 +26,9 @@ $(VENV)/locked: requirements.lock
 $(VENV)/locked-dev: requirements-dev.lock $(VENV)/locked
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
 	@touch $@
+
+serve/pages/vega.js.gz: $(VENV)/locked
+	@python -m serve.pages.assets
 
 repro: setup  ## run the pipeline of every project, then show the metrics
 	@test -e .git || { mkdir -p .dvc && printf '[core]\n    no_scm = true\n' > .dvc/config.local; \
@@ -60,7 +63,7 @@ lint: setup-dev  ## ruff and mypy
 	ruff format --check .
 	mypy
 
-serve: setup  ## serve what is checked out at http://127.0.0.1:8000
+serve: setup serve/pages/vega.js.gz  ## serve what is checked out at http://127.0.0.1:8000
 	python -m serve
 
 BASE ?= python:3.11-slim
@@ -95,6 +98,7 @@ lock: setup  ## resolve pyproject.toml into the three lock files
 
 clean:  ## remove the environment, caches and everything the pipeline made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov .dvc/cache .dvc/tmp dvc_plots
+	rm -f serve/pages/vega.js.gz
 	rm -rf data models $(filter-out reports/%/metrics.json reports/%/ledger.jsonl,$(wildcard reports/*/*))
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,8 +1,9 @@
-"""Style sheet, scripts and icon, kept in memory, and the JavaScript of Vega-Lite, made soon after the start.
+"""Style sheet, scripts and icon, kept in memory, and the JavaScript of Vega-Lite.
 
 python -m serve.pages.assets
 
-makes the latter as a file beside this one, which a server then takes: the image has it instead of the 84 MB that make it.
+makes the latter as a file beside this one, as `make serve` does and the build of the image, which then needs none of the
+84 MB that make it. A server without the file makes its own soon after the start.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class Bundle:
         return await asyncio.shield(self._making)
 
     async def _make_early(self) -> None:
-        await asyncio.sleep(DELAY)
+        if not MADE.exists():
+            await asyncio.sleep(DELAY)
         with suppress(ProblemError):  # is logged
             await self.get()
 
@@ -121,4 +123,6 @@ class Assets:
 
 
 if __name__ == "__main__":
-    MADE.write_bytes(subprocess.run([sys.executable, "-c", EMIT], check=True, capture_output=True).stdout)
+    made = subprocess.run([sys.executable, "-c", EMIT], check=True, stdout=subprocess.PIPE).stdout
+    MADE.with_suffix(".new").write_bytes(made)
+    MADE.with_suffix(".new").rename(MADE)

@@ -16,6 +16,7 @@ from serve.pages import assets
 from tests.serve.conftest import Client, Serve
 from tests.serve.pages.test_pages import page
 
+pytestmark = pytest.mark.usefixtures("nothing_made_before")
 KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 FOR_GOOD = "public, max-age=31536000, immutable"
 SLOW = """
@@ -25,6 +26,12 @@ with open({started!r}, "a") as file:
 time.sleep({seconds})
 sys.stdout.buffer.write(gzip.compress(b"made"))
 """
+
+
+@pytest.fixture
+def nothing_made_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file that `make` left."""
+    monkeypatch.setattr(assets, "MADE", tmp_path / "vega.js.gz")
 
 
 def slow_bundle(monkeypatch: pytest.MonkeyPatch, folder: Path, delay: float, seconds: float) -> Path:
@@ -82,11 +89,8 @@ def test_a_stop_does_not_wait_for_the_charts_and_leaves_no_process(
             os.kill(process, 0)
 
 
-def test_what_was_made_before_is_sent_and_names_the_version(
-    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_made_before_is_sent_and_names_the_version(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     before = assets.bundle_version()
-    monkeypatch.setattr(assets, "MADE", tmp_path / "vega.js.gz")
     monkeypatch.setattr(assets, "EMIT", "raise SystemExit('vl_convert is not here')")
     assets.MADE.write_bytes(gzip.compress(b"made before"))
     assert serve().get("/static/0/vega.js").content == b"made before"
