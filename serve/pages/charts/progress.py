@@ -12,9 +12,10 @@ from serve.pages.format import moment
 from stages.projects._base import Project
 from stages.runtime.wording import DASH, between, count, metric_change, percent, words
 
+BREAK = "other test rows"
 KINDS = {
     "promoted": "var(--good)", "refused": "var(--bad)", "deployed": "var(--accent)", "rolled back": "var(--warn)",
-    "other test rows": "var(--muted)",
+    BREAK: "var(--muted)",
 }  # fmt: skip
 
 
@@ -33,30 +34,31 @@ def gains(events: list[Event], metric: str) -> Rows:
     """The challengers that were compared with a champion by this metric, oldest first, with what the gate measured."""
     return [
         {"time": event.time.isoformat(), "moment": moment(event.time), "what": event.version or "refused",
-         "kind": "promoted" if event.accepted else "refused",
-         "champion": (event.details.get("champion") or {}).get("version") or DASH, **found}
+         "kind": "promoted" if event.accepted else "refused", **found,
+         "champion": (event.details.get("champion") or {}).get("version") or DASH}
         for event in events
         if event.event == "promotion" and (found := event.details.get("comparison")) and found["metric"] == metric
     ]  # fmt: skip
 
 
 def marks(events: list[Event]) -> Rows:
-    """Deployments and rollbacks, and the models from which on other test rows were used, oldest first."""
+    """Deployments, rollbacks, and changes of the test rows, oldest first. A change lies somewhere between two decisions on
+    different rows, and is put halfway.
+    """
     found: Rows = []
-    tested = None
+    before: Event | None = None
     for event in events:
-        kind = ""
         if event.event == "deployment" and event.live_hash:
             kind = "rolled back" if is_rollback(event) else "deployed"
-        elif event.event == "promotion":
-            rows = event.details["challenger"].get("test")
-            kind = "other test rows" if rows and tested and rows != tested else ""
-            tested = rows or tested
-        if kind:
-            version = event.version if event.event == "deployment" else None
-            what = f"{kind} to {version}" if kind == "rolled back" else " ".join(filter(None, (kind, version)))
+            what = f"{kind}{' to' * (kind == 'rolled back')} {event.version}"
             found.append({"time": event.time.isoformat(), "moment": moment(event.time), "what": what, "kind": kind})
-    return found
+        if event.event == "promotion" and event.details["challenger"].get("test"):
+            if before and before.details["challenger"]["test"] != event.details["challenger"]["test"]:
+                halfway = before.time + (event.time - before.time) / 2
+                told = f"before {moment(event.time)}"
+                found.append({"time": halfway.isoformat(), "moment": told, "what": BREAK, "kind": BREAK})
+            before = event
+    return sorted(found, key=lambda row: row["time"])
 
 
 def progress(events: list[Event], project: Project) -> Chart | None:

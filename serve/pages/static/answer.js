@@ -3,7 +3,7 @@
 import { address } from "./api.js";
 import { draw } from "./charts.js";
 import { el, table } from "./dom.js";
-import { number, percent, points, signed } from "./format.js";
+import { between, number, percent, points, signed } from "./format.js";
 
 const MOST = 10; // contributions in the chart
 const LEVELS = { low: "good", medium: "warn", high: "bad" };
@@ -39,7 +39,7 @@ function probabilityPicture(schema, probability, threshold) {
   if (!schema.risk_bounds) return [gauge(text, el("div", { class: "track" }), ...marks)];
   const zones = levels(schema.risk_bounds, threshold).filter(([, from, to]) => to > from);
   const track = zones.map(([name, from, to]) => placed(`zone ${name}`, from, to - from));
-  const labels = zones.map(([name, from]) => el("span", {}, `${percent(from, 0)} ${name}`));
+  const labels = zones.map(([name, from, to]) => el("span", {}, to - from < 0.15 ? "" : `${percent(from, 0)} ${name}`));
   const scale = el("p", { class: "scale levels", "aria-hidden": "true" }, labels);
   scale.style.gridTemplateColumns = zones.map(([, from, to]) => `${to - from}fr`).join(" ");
   return [gauge(text, el("div", { class: "track" }, track), ...marks), scale];
@@ -50,7 +50,7 @@ function intervalPicture({ percentiles, unit }, value, { lower, upper, coverage 
   const from = Math.min(lower, percentiles.at(2) ?? lower);
   const to = Math.max(upper, percentiles.at(-3) ?? upper);
   const share = (amount) => (to > from ? (amount - from) / (to - from) : 0.5);
-  const text = `${percent(coverage)} interval from ${number(lower, unit)} to ${number(upper, unit)}`;
+  const text = `${percent(coverage)} interval from ${between(number(lower, unit), number(upper, unit))}`;
   const track = el("div", { class: "track" }, placed("zone range", share(lower), share(upper) - share(lower)));
   const ends = [from, to].map((end) => el("span", {}, number(end, unit)));
   return [gauge(text, track, placed("mark moves", share(value))), el("p", { class: "scale", "aria-hidden": "true" }, ends)];
@@ -70,7 +70,7 @@ function showClass(schema, { probability }, threshold) {
 }
 
 function showValue(schema, row, { prediction, interval }) {
-  const ends = [interval.lower, interval.upper].map((end) => number(end, schema.unit)).join(" to ");
+  const ends = between(number(interval.lower, schema.unit), number(interval.upper, schema.unit));
   at("headline").replaceChildren(
     el("span", { class: "value" }, number(prediction, schema.unit)),
     `${schema.outcome}; ${percent(interval.coverage, 0)} interval ${ends}`);

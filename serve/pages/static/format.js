@@ -23,6 +23,8 @@ export const percent = (share, digits = 1) =>
 
 export const points = (difference) => `${written(100 * difference, fixed(1))} percentage points`;
 
+export const between = (low, high) => `${low.split(" ")[0]} to ${high}`;
+
 export function signed(text) {
   if (!/[1-9]/.test(text.split(" ")[0])) return text.replace(/^-/, "");
   return text.startsWith("-") ? `−${text.slice(1)}` : `+${text}`;

@@ -3,7 +3,7 @@
 
 import { address, get } from "./api.js";
 import { debounced, el, json, table } from "./dom.js";
-import { count, number, percent, signed } from "./format.js";
+import { between, count, number, percent, signed } from "./format.js";
 import { histogram, priceByCategory, priceByNumber } from "./market_charts.js";
 import { binning, grouped, known, largest, quantile, summary } from "./market_numbers.js";
 
@@ -58,7 +58,7 @@ function showFigures(data, places) {
   const rates = area?.values.map((size, place) => size && data.price[place] / size);
   at("figures").replaceChildren(
     figure("Adverts", count(all.count)),
-    figure("Median price", money(all.median), `quartiles ${bare(all.low)} to ${money(all.high)}`),
+    figure("Median price", money(all.median), `quartiles ${between(money(all.low), money(all.high))}`),
     ...(rates ? [middle("Median price per square foot", known(rates, places), unit)] : []),
     ...numeric(data).map(({ title, values, unit: of }) => middle(`Median ${title.toLowerCase()}`, known(values, places), of)),
     figure("Below the model's interval", percent(all.below), count(Math.round(all.below * all.count), "advert")),

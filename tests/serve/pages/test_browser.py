@@ -133,10 +133,13 @@ def test_the_threshold_decides_the_answer(page: Page, site: str) -> None:
     page.goto(f"{site}/toy/predict")
     predict(page)
     answer = page.locator("#headline .value")
+    badge = page.locator("#headline .badge")
     page.locator("#threshold").press("Home")
     expect(answer).to_have_text("late")
+    expect(badge).to_have_text(re.compile("Risk level: (medium|high)"))
     page.locator("#threshold").press("End")
     expect(answer).to_have_text("in time")
+    expect(badge).to_have_text(re.compile("Risk level: (low|medium)"))
     page.get_by_role("button", name="Predict", exact=True).click()
     expect(page.locator("#picture")).to_contain_text("Logged")
     assert predictions(site, "toy")[0]["output"]["threshold"] == 1.0

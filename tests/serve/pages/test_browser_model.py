@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from stages.projects._base import Project
 from tests.serve.browser import accessible, accessible_in_both_themes, overflow
 from tests.serve.checkout import example, json_rows
 from tests.serve.models.test_history import deployed, write_ledger
-from tests.serve.pages.test_history import HOSTILE, decided
+from tests.serve.pages.test_history import HOSTILE, compared, decided
 from tests.serve.pages.test_monitoring import HOSTILE as MODEL
 from tests.serve.process import Server
 
@@ -48,7 +49,8 @@ def decisions(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     (drift / "batch-7.json").write_text(json.dumps({"verdict": "retrain", "reason": HOSTILE}))
     with Server(root, folder, SERVE_REVISION="c" * 40, SERVE_ADMIN_TOKEN="letmein-for-tests") as server:
         digest = httpx.get(f"{server.url}/v1/toy").json()["hash"]
-        refused = decided(None, "b" * 64, by=HOSTILE, reason=f"Refused by the rule comparison. {HOSTILE}")
+        refused = compared(None, "b" * 64, -0.01, "t1") | {"by": HOSTILE}
+        refused |= {"reason": f"Refused by the rule comparison. {HOSTILE}"}
         write_ledger(root, decided("v1.0.0", "a" * 64), refused, decided("v1.1.0", digest), deployed("v1.1.0", digest))
         httpx.post(f"{server.url}/v1/toy/reload", headers={"Authorization": "Bearer letmein-for-tests"}).raise_for_status()
         rows = [row | {"distance": row["distance"] + 120} for row in json_rows("toy", 400)]
@@ -103,7 +105,7 @@ def test_the_history_tells_why_a_model_was_refused_and_how_to_go_back(decisions:
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied == "python -m stages.deploy toy --version v1.0.0 --reason '…'"
+    assert re.fullmatch(r"python -m stages.deploy toy --to \S+ --version v1\.0\.0 --reason '…'", copied)
 
 
 def test_a_command_that_may_not_be_copied_is_marked(decisions: Server, page: Page) -> None:

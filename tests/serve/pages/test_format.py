@@ -28,6 +28,7 @@ def test_the_browser_writes_what_python_writes(browser: Browser) -> None:
     cases += [[name, value] for value in values for name in ("percent", "points")]
     cases += [["signed", getattr(wording, name)(*given)] for name, *given in cases[::3]]
     cases += [["count", rows, *noun] for rows in (0, 1, 2, 1234) for noun in ((), ("row",), ("entry", "entries"))]
+    cases += [["between", "2,980 USD", "4,770 USD"], ["between", "10.9 %", "16.0 %"]]
     cases += [["number", None], ["percent", None], ["percent", 0.9, 0]]
     page = browser.new_page()
     found = page.evaluate(CALL, ["data:text/javascript," + quote(SCRIPT.read_text()), cases])

@@ -71,6 +71,7 @@ def test_versions_that_do_not_serve_have_a_command_that_brings_them_back(serve: 
 def compared(version: str | None, digest: str, gain: float, test: str) -> dict[str, Any]:
     """A decision on a model that was compared with v1.0.0 on the test rows of this digest."""
     found = {"metric": "roc_auc", "value": gain, "low": gain - 0.01, "high": gain + 0.01, "confidence": 0.975, "rows": 400}
+    found |= {"challenger": 0.8 + gain, "champion": 0.8}
     entry = decided(version, digest)
     return entry | {
         "challenger": entry["challenger"] | {"test": test},
@@ -102,6 +103,7 @@ def test_progress_is_the_gain_over_the_champion_with_rollbacks_and_changes_of_th
     text = shown(serve(root=root))
     assert "1 of 2 challengers promoted. The last one, refused, gained −0.005 over v1.0.0" in text
     assert "95 % interval −0.015 to +0.005" in text
+    assert '<td class="number">before 2026-01-02 03:04 UTC</td>' in text
     layers = chart_of(text)["layer"]
     assert [row["what"] for row in layers[1]["data"]["values"]] == [
         "deployed v1.1.0", "rolled back to v1.0.0", "other test rows",
