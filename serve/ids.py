@@ -8,6 +8,7 @@ import time
 from uuid import UUID
 
 _LOW = (1 << 30) - 1
+_SPREAD = 0x9E3779B1  # odd, so that the ends of ids, by which samples are drawn, differ
 
 
 class _Ids:
@@ -40,10 +41,8 @@ class _Ids:
                 self._counter += 1
                 if self._counter >> 42:
                     self._millisecond, self._counter = self._millisecond + 1, self._seed()
-            counter = self._counter
-            first = self._millisecond << 16 | 0x7000 | counter >> 30
-        text = f"{first:016x}{2 << 62 | (counter & _LOW) << 32 | tail:016x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+            millisecond, counter = self._millisecond, self._counter
+        return _written(millisecond, counter, tail)
 
     def go_on_after(self, newest: str) -> bool:
         """Make ids that are greater than this one; whether its time is yet to come."""
@@ -59,3 +58,15 @@ class _Ids:
 
 
 new_id = _Ids()
+
+
+def ids_of(seed: bytes, millisecond: int, count: int) -> list[str]:
+    """Ids of a moment, in ascending order, that are the same whenever they are made of this seed of 10 bytes or more."""
+    counter, tail = int.from_bytes(seed[:6], "big") >> 7, int.from_bytes(seed[6:10], "big")
+    return [_written(millisecond, counter + row, (tail + row * _SPREAD) & 0xFFFFFFFF) for row in range(count)]
+
+
+def _written(millisecond: int, counter: int, tail: int) -> str:
+    first = millisecond << 16 | 0x7000 | counter >> 30
+    text = f"{first:016x}{2 << 62 | (counter & _LOW) << 32 | tail:016x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

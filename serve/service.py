@@ -6,15 +6,20 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
+from serve.ids import ids_of
+from serve.log.idempotency import Key
 from serve.log.prediction_log import Entry, Feedback, Outcome, Overloaded, PredictionLog, Unavailable
+from serve.log.tables import microseconds
 from serve.metrics import Metrics
-from serve.models.answers import Answered, Answerer, Classified, Valued
+from serve.models.answers import Answered, Answerer, Classified, Valued, encode
 from serve.models.errors import FieldError, InvalidInputError, TooExtremeError, wrong_fields
 from serve.models.files import FileProgress, RowsFile, begun, progress, read_rows_file, refuse, went_on
 from serve.models.history import History, read_history
@@ -45,6 +50,10 @@ class UnavailableError(Exception):
     def __init__(self, message: str, *, busy: bool = False) -> None:
         super().__init__(message)
         self.busy = busy
+
+
+class KeyBusyError(UnavailableError):
+    """The first request with an idempotency key is still at work."""
 
 
 class NotFoundError(LookupError):
@@ -90,6 +99,7 @@ class Service:
         self._tasks.append(asyncio.create_task(self._watch_deployments(), name="deployments"))
         if self.settings.log:
             self._tasks.append(asyncio.create_task(self._watch_drift(), name="drift"))
+            self._tasks.append(asyncio.create_task(self._forget_keys(), name="keys"))
         if self.settings.log and self.settings.retention_days:
             self._tasks.append(asyncio.create_task(self._purge_regularly(), name="retention"))
 
@@ -133,33 +143,88 @@ class Service:
             raise UnavailableError(f"{name} has no model to serve: {reason}", busy=True)
         return found
 
-    async def predict(self, name: str, body: bytes, threshold: float | None, request_id: str) -> bytes:
-        """The answer to one row as JSON, sent only after the log holds it."""
+    async def predict(
+        self, name: str, body: bytes, threshold: float | None, request_id: str, key: Key | None = None
+    ) -> bytes:
+        """The answer to one row as JSON, sent only after the log holds it; for a `key` that was there before, as it was."""
         start = time.perf_counter_ns()
         answerer = self.answerer(name)
         rows = [answerer.model.codec.read_row(body)]
-        answers, entries = await self._answer(answerer, rows, threshold, request_id, start, inline=True)
+        answered = self._answer(answerer, rows, threshold, request_id, start, inline=True)
+        if key is not None:
+            return (await self._once(name, key, 1, answered))[0]
+        answers, entries = await answered
         await self._record(name, answers, entries)
         return answers[0].body
 
-    async def predict_batch(self, name: str, body: bytes, threshold: float | None, request_id: str) -> bytes:
-        """The answers to many rows as JSON, in their order, sent only after the log holds them all."""
+    async def predict_batch(
+        self, name: str, body: bytes, threshold: float | None, request_id: str, key: Key | None = None
+    ) -> bytes:
+        """The answers to many rows as JSON, in their order, sent only after the log holds them all; for a `key` that was
+        there before, as they were.
+        """
         start = time.perf_counter_ns()
         answerer = self.answerer(name)
-        answers: list[Answered] = []
-        entries: list[Entry] = []
         async with self._turns:
             rows = await self._in(self._scoring, answerer.model.codec.read_batch, body)
-            for first in range(0, len(rows), SLICE):
-                part = rows[first : first + SLICE]
-                try:
-                    answered, logged = await self._answer(answerer, part, threshold, request_id, start, inline=False)
-                except TooExtremeError as error:
-                    raise TooExtremeError(first + error.row) from None
-                answers += answered
-                entries += logged
-            await self._record(name, answers, entries)
-        return b'{"predictions":[' + b",".join([answered.body for answered in answers]) + b"]}"
+            answered = self._answer_slices(answerer, rows, threshold, request_id, start)
+            if key is not None:
+                bodies = await self._once(name, key, len(rows), answered)
+            else:
+                answers, entries = await answered
+                await self._record(name, answers, entries)
+                bodies = [answered.body for answered in answers]
+        return b'{"predictions":[' + b",".join(bodies) + b"]}"
+
+    async def _answer_slices(
+        self, answerer: Answerer, rows: list[Row], threshold: float | None, request_id: str, start: int
+    ) -> tuple[list[Answered], list[Entry]]:
+        """`_answer` for many rows, in slices."""
+        answers: list[Answered] = []
+        entries: list[Entry] = []
+        for first in range(0, len(rows), SLICE):
+            part = rows[first : first + SLICE]
+            try:
+                answered, logged = await self._answer(answerer, part, threshold, request_id, start, inline=False)
+            except TooExtremeError as error:
+                raise TooExtremeError(first + error.row) from None
+            answers += answered
+            entries += logged
+        return answers, entries
+
+    async def _once(
+        self, name: str, key: Key, rows: int, answered: Coroutine[Any, Any, tuple[list[Answered], list[Entry]]]
+    ) -> list[bytes]:
+        """The bodies of the answers to a request with a key: those that were logged for it before, or else those that are
+        `answered` now. InvalidInputError for a key that another request had, KeyBusyError while the first is at work.
+        """
+        with closing(answered):
+            with self._reading():
+                claim = await self.log.claim(key, datetime.now(UTC))
+            if claim.request != key.request:
+                raise InvalidInputError("This Idempotency-Key was given with another request before: use a new one.")
+            ids = ids_of(bytes.fromhex(key.key), microseconds(claim.time) // 1000, rows)
+            if not claim.is_new:
+                with self._reading():
+                    known = await self.log.outputs(ids)
+                    is_free = known is None and await self.log.take_over(key, datetime.now(UTC))
+                if known is not None:
+                    return known
+                if not is_free:
+                    message = "The first request with this Idempotency-Key is still at work: try again shortly."
+                    raise KeyBusyError(message, busy=True)
+            try:
+                answers, entries = with_ids(ids, *await answered)
+                await self._record(name, answers, entries)
+            except Exception:
+                with suppress(Unavailable):
+                    await self.log.give_up(key)
+                raise
+            bodies = [answer.body for answer in answers]
+            if not claim.is_new:  # a server that was taken to have crashed may have logged its answer first
+                with suppress(Unavailable):
+                    bodies = await self.log.outputs(ids) or bodies
+            return bodies
 
     async def predict_file(
         self, name: str, content: bytes, threshold: float | None, request_id: str
@@ -385,6 +450,14 @@ class Service:
                     self.faults.pop(f"drift of {name}", None)
             await asyncio.sleep(DRIFT_EVERY)
 
+    async def _forget_keys(self) -> None:
+        while True:
+            try:
+                await self.log.forget_keys(datetime.now(UTC))
+            except Exception as error:  # they do no harm until the next time
+                logger.warning("old idempotency keys were not deleted: %s", error)
+            await asyncio.sleep(PURGE_EVERY)
+
     async def _purge_regularly(self) -> None:
         while True:
             try:
@@ -398,6 +471,19 @@ class Service:
                 self.faults["retention"] = f"{type(error).__name__}: {error}"
                 logger.exception("old predictions were not deleted")
             await asyncio.sleep(PURGE_EVERY)
+
+
+def with_ids(ids: list[str], answers: list[Answered], entries: list[Entry]) -> tuple[list[Answered], list[Entry]]:
+    """Answers, and what the log keeps of them, with other ids."""
+    answers = [
+        answered._replace(answer=answer, body=encode(answer))
+        for identifier, answered in zip(ids, answers, strict=True)
+        for answer in [replace(answered.answer, prediction_id=identifier)]
+    ]
+    return answers, [
+        replace(entry, id=identifier, output=answered.body.decode())
+        for identifier, answered, entry in zip(ids, answers, entries, strict=True)
+    ]
 
 
 def log_entries(answers: list[Answered], model: Model, request_id: str, start: int) -> list[Entry]:

@@ -38,6 +38,13 @@ THRESHOLD = {
     "description": "Decide at this probability instead of the tuned threshold.",
     "schema": {"type": "number", "minimum": 0, "maximum": 1},
 }
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A name for this request. A retry with it gets the same answer and is not logged again, for 24 hours.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
 DAY = r"^((19|20|21)\d\d|2200)-\d\d-\d\d$"  # what JSON Schema can say of the range of dates
 # Texts that are taken as they are, by JSON Schema: single blanks inside, and no word for a missing value.
 WORDS = "|".join(
@@ -70,7 +77,8 @@ def row_schema(project: Project) -> dict[str, Any]:
 
 
 def add_bodies(document: dict[str, Any], projects: list[Project], max_batch: int) -> dict[str, Any]:
-    """The document with what handlers read themselves and Litestar therefore does not know: bodies and the threshold."""
+    """The document with what handlers read themselves and Litestar therefore does not know: bodies, the
+    threshold and the idempotency key."""
     for project in projects:
         row = row_schema(project)
         rows = {
@@ -94,6 +102,8 @@ def add_bodies(document: dict[str, Any], projects: list[Project], max_batch: int
             operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
             if project.task == "classification" and path.startswith("predict"):
                 operation["parameters"] = [THRESHOLD]
+            if path.startswith("predict"):
+                operation["parameters"] = [*operation.get("parameters", []), IDEMPOTENCY_KEY]
     return document
 
 

@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException, NotFoundException
 
 from serve.api.prefix import full_path
 from serve.models.errors import FieldError, InvalidInputError, MalformedError
-from serve.service import NotFoundError, UnavailableError
+from serve.service import KeyBusyError, NotFoundError, UnavailableError
 
 logger = logging.getLogger("serve")
 
@@ -22,6 +22,7 @@ STATUS: dict[type[Exception], int] = {  # of what models and service raise
     MalformedError: 400,
     NotFoundError: 404,
     InvalidInputError: 422,
+    KeyBusyError: 409,
     UnavailableError: 503,
 }
 

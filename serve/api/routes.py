@@ -11,6 +11,7 @@ from litestar.params import FromPath, Parameter
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from serve.api.bodies import Call, read_body, read_threshold
+from serve.api.idempotency import read_key
 from serve.api.messages import FeedbackKept, Logged, Page, logged, logged_page, read_feedback
 from serve.api.problems import MEDIA_TYPE, Problem, ProblemError
 from serve.api.protection import audited, require_admin
@@ -121,23 +122,24 @@ def project_router(project: Project, service: Service) -> Router:
         "/predict",
         status_code=200,
         opt=by_hand,
-        responses=answered(answer) | BODY_PROBLEMS,
+        responses=answered(answer) | BODY_PROBLEMS | problems(409),
         summary=f"{project.title}: predict one row",
     )
     async def predict(request: Call) -> ASGIApp:
         body, threshold = await read_body(request), read_threshold(request)
-        return json_bytes(await service.predict(name, body, threshold, request_id.get()))
+        return json_bytes(await service.predict(name, body, threshold, request_id.get(), read_key(request, name, body)))
 
     @post(
         "/predict/batch",
         status_code=200,
         opt=by_hand,
-        responses=answered(answers) | BODY_PROBLEMS,
+        responses=answered(answers) | BODY_PROBLEMS | problems(409),
         summary=f"{project.title}: predict many rows",
     )
     async def predict_batch(request: Call) -> ASGIApp:
         body, threshold = await read_body(request), read_threshold(request)
-        return json_bytes(await service.predict_batch(name, body, threshold, request_id.get()))
+        key = read_key(request, name, body)
+        return json_bytes(await service.predict_batch(name, body, threshold, request_id.get(), key))
 
     @post(
         "/explain",

@@ -32,6 +32,8 @@ from sqlalchemy import Executable, delete, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from serve.ids import new_id
+from serve.log import idempotency
+from serve.log.idempotency import Claim, Key
 from serve.log.queries import LogQueries, canonical, history_of, to_feedback
 from serve.log.spill import Spill
 from serve.log.store import ERRORS, DownError, RefusedError, connect, reason
@@ -322,6 +324,40 @@ class PredictionLog(LogQueries):
         for newest in filter(None, found):
             if new_id.go_on_after(newest):
                 _log.warning("the log holds %s, an id of a time that is yet to come: was the clock set back?", newest)
+
+    async def claim(self, key: Key, now: datetime) -> Claim:
+        """Record that a request with a key has begun, or find the one that had the key before."""
+        async with self._writing:
+            found: Claim = await self._change(lambda connection: idempotency.claim(connection, key, now))
+        return found
+
+    async def take_over(self, key: Key, now: datetime) -> bool:
+        """Whether nobody is at work on a request with a key any more; then the caller is."""
+        async with self._writing:
+            return bool(await self._change(lambda connection: idempotency.take_over(connection, key, now)))
+
+    async def give_up(self, key: Key) -> None:
+        """Let a retry of a request with a key, which failed, begin at once."""
+        async with self._writing:
+            await self._change(lambda connection: idempotency.give_up(connection, key))
+
+    async def forget_keys(self, now: datetime) -> None:
+        """Delete the keys of requests that are older than a day."""
+        deleted = REPLAY
+        while deleted == REPLAY:
+            async with self._writing:
+                deleted = await self._change(lambda connection: idempotency.forget(connection, now, REPLAY))
+
+    async def outputs(self, ids: Sequence[str]) -> list[bytes] | None:
+        """What was answered with these ascending ids, as JSON; None unless all are logged. Unavailable while they may be
+        among those that wait to be replayed.
+        """
+        query, found = select(predictions.c.output).order_by(predictions.c.id), list[bytes]()
+        for first in range(0, len(ids), REPLAY):
+            part = query.where(predictions.c.id.in_(ids[first : first + REPLAY]))
+            found += [output.encode() for (output,) in await self._read(part)]
+        self._require_replayed(len(found) == len(ids))
+        return found if len(found) == len(ids) else None
 
     async def _write(self) -> None:
         while True:

@@ -102,6 +102,16 @@ feedback = Table(
 )
 Index("feedback_of_prediction", feedback.c.prediction_id, feedback.c.id)
 
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("request", String(64), nullable=False),
+    Column("time", UtcTime, nullable=False),
+    Column("busy_until", UtcTime, nullable=False),
+)
+Index("idempotency_keys_by_time", idempotency_keys.c.time)
+
 if tuple(predictions.columns.keys()) != Entry.__struct_fields__:
     raise TypeError("Entry and the table predictions must have the same columns in the same order: rows go by position")
 

@@ -36,7 +36,7 @@ def test_the_log_and_the_disk_of_its_spill_files_can_be_watched(serve: Serve, tm
 
 def test_a_background_task_that_ended_is_named(serve: Serve) -> None:
     client = serve(retention_days=30)
-    names = ("deployments", "drift", "retention", "log_writer", "log_recovery")
+    names = ("deployments", "drift", "keys", "retention", "log_writer", "log_recovery")
     assert {value(client, f'serve_background_task_up{{task="{name}"}}') for name in names} == {1}
     (drift,) = [task for task in client.app.state.service._running() if task.get_name() == "drift"]
     client.blocking_portal.call(drift.cancel)

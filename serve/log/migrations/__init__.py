@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, text
 
 FOLDER = Path(__file__).parent
 TABLE = "log_schema"  # holds the version
-FIRST, HEAD = "0001", "0001"  # the version of tables that were made without one, and the last
+FIRST, HEAD = "0001", "0002"  # the version of tables that were made without one, and the last
 LOCK = 0x766572697461  # for PostgreSQL: a number that no other application is likely to lock
 
 

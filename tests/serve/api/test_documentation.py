@@ -94,7 +94,9 @@ def test_the_example_of_every_project_is_accepted_as_it_stands(
 
 def test_classifiers_alone_take_a_threshold(document: dict[str, Any], project: Project) -> None:
     for path in ("predict", "predict/batch"):
-        parameters = document["paths"][f"/v1/{project.name}/{path}"]["post"].get("parameters", [])
+        parameters = document["paths"][f"/v1/{project.name}/{path}"]["post"]["parameters"]
+        key = parameters.pop()
+        assert (key["name"], key["in"], key["required"]) == ("Idempotency-Key", "header", False)
         if project.task == "regression":
             assert parameters == []
         else:

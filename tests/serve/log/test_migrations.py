@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def test_tables_that_were_made_before_there_were_versions_are_taken_over(databas
             assert await log.get(old.id) == old
 
     asyncio.run(before())
-    run(database.url, lambda connection: connection.execute(text(f"DROP TABLE {TABLE}")))  # as it was then
+    for table in (TABLE, "idempotency_keys"):
+        run(database.url, partial(Connection.execute, statement=text(f"DROP TABLE {table}")))
     asyncio.run(after())
     assert run(database.url, version_of) == HEAD
 
