@@ -15,9 +15,8 @@ class _Ids:
     """UUIDv7 (RFC 9562, 6.2 method 1): 48 bits of milliseconds, a counter of 42 bits, 32 random bits.
 
     The counter starts at random in the lower half of its range every millisecond and goes up by one within it, so ids made
-    by one process strictly increase, also when the clock is set back; `go_on_after` does the same for those of processes
-    before it. Random bytes come from the operating system, 4 KB at
-    a time: one call each would double the cost of an id.
+    by one process strictly increase, also when the clock is set back; `go_on_after` has them go on after those of another.
+    Random bytes come from the operating system, 4 KB at a time: one call each would double the cost of an id.
     """
 
     def __init__(self) -> None:
@@ -45,8 +44,11 @@ class _Ids:
         return _written(millisecond, counter, tail)
 
     def go_on_after(self, newest: str) -> bool:
-        """Make ids that are greater than this one; whether its time is yet to come."""
-        number = UUID(newest).int
+        """Make ids that are greater than this one; whether its time is yet to come. One of another version is ignored."""
+        found = UUID(newest)
+        if found.version != 7:
+            return False
+        number = found.int
         last = number >> 80, (number >> 64 & 0xFFF) << 30 | number >> 32 & _LOW
         with self._lock:
             self._millisecond, self._counter = max(last, (self._millisecond, self._counter))

@@ -195,12 +195,12 @@ class PredictionLog(LogQueries):
         failure = next((failure for failure in failures if failure is not None), None)
         if failure is None:
             return
-        kept = [entry.id for part, failed in zip(parts, failures, strict=True) if failed is None for entry in part.entries]
-        if kept:
-            try:
-                await self._erase(kept)
-            except Unavailable as error:
-                _log.error("%d predictions that were not answered may be in the log: %s", len(kept), error)
+        try:
+            for part, failed in zip(parts, failures, strict=True):
+                if failed is None:
+                    await self._erase([entry.id for entry in part.entries])
+        except Unavailable as error:
+            _log.error("predictions that were not answered may be in the log: %s", error)
         raise failure
 
     def stats(self) -> Stats:
@@ -481,7 +481,8 @@ class PredictionLog(LogQueries):
                     self._reason = None
                     self._degraded.clear()
                     break
-                new_id.go_on_after(max(entry.id for entry in entries))
+                for key in filter(None, (canonical(entry.id) for entry in entries)):
+                    new_id.go_on_after(key)
                 try:
                     await self._store.insert(entries)
                 except RefusedError:

@@ -41,8 +41,7 @@ _COLUMNS = Entry.__struct_fields__
 _TIME = _COLUMNS.index("time")
 _CHUNK = 64  # rows of one INSERT into SQLite: with more the time per row falls no more, and each size is a cached statement
 
-_PRAGMAS = ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON")
-FREED = 100  # pages given back at once
+FREED = 100  # pages of a SQLite file given back at once
 
 
 class DownError(Exception):
@@ -160,7 +159,10 @@ class SqliteStore:
 
     def _prepare(self, connection: Any, _record: object = None) -> None:
         cursor = connection.cursor()
-        for pragma in _PRAGMAS:  # the first has an effect on a file that is made now alone
+        cursor.execute("PRAGMA page_count")
+        if cursor.fetchone() == (0,):  # later this would be a write, and change nothing
+            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

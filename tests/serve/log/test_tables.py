@@ -42,6 +42,8 @@ def test_ids_go_on_after_one_of_a_process_before(monkeypatch: pytest.MonkeyPatch
     assert new_id.go_on_after(late)
     assert not new_id.go_on_after(early)
     assert first < late < new_id() < new_id()
+    assert not new_id.go_on_after("ffffffff-ffff-4fff-bfff-ffffffffffff")
+    assert new_id() < "ffffffff"
 
 
 def test_a_forked_process_makes_ids_of_its_own() -> None:
