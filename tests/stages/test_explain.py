@@ -41,5 +41,5 @@ def test_a_model_without_an_explainer_is_ranked_by_shuffling(workspace: Path) ->
     assert importance["method"] == "permutation"
     assert importance["ranking"] == importance["permutation"]
     assert pd.read_parquet("reports/toy_plain/beeswarm.parquet").empty
-    assert "when a feature is shuffled" in Path("reports/toy_plain/card.md").read_text()
+    assert "values of the feature are shuffled" in Path("reports/toy_plain/card.md").read_text()
     assert load_project("toy_plain").title in Path("reports/toy_plain/card.md").read_text()
