@@ -18,6 +18,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 MIN_SIZE = 1_000  # bytes
 IN_THREAD = 50_000  # bytes that take a millisecond, in which other requests would wait
 LEVEL = 1  # the highest makes a page smaller by a fifth, and takes five times as long
+VARY = (b"vary", b"Accept-Encoding")
 TYPES = ("text/", "application/json", "application/problem+json", "image/svg+xml")
 
 
@@ -46,9 +47,11 @@ def compressing(handle: ASGIApp) -> ASGIApp:
 
         def compress(message: Message) -> Awaitable[None]:
             nonlocal head
-            if message["type"] == "http.response.start" and is_worth_it(message["headers"]):
-                head = message
-                return nothing()
+            if message["type"] == "http.response.start":
+                if is_worth_it(message["headers"]):
+                    head = message
+                    return nothing()
+                message["headers"] = with_vary(message["headers"])
             if head is not None:
                 held, head = head, None
                 return send_both(held, message, scope, send)
@@ -66,7 +69,7 @@ async def nothing() -> None:
 async def send_both(head: Any, message: Any, scope: Scope, send: Send) -> None:
     """Send the head and the body of a response, compressed if this is all of the body and the client takes it."""
     if not message.get("more_body"):
-        head["headers"] = [*head["headers"], (b"vary", b"Accept-Encoding")]
+        head["headers"] = [*head["headers"], VARY]
         if accepts_gzip(accept_encoding(scope)):
             message["body"] = await smaller(message["body"])
             head["headers"] = compressed_headers(head["headers"], len(message["body"]))
@@ -84,8 +87,15 @@ def is_worth_it(headers: Any) -> bool:
         b"content-length" in found
         and b"content-encoding" not in found
         and found.get(b"content-type", b"").decode("latin-1").startswith(TYPES)
-        and found.get(b"vary") != b"Accept-Encoding"  # which a `Compressed` has that is sent as it was
+        and found.get(b"vary") != VARY[1]  # which a `Compressed` has that is sent as it was
     )
+
+
+def with_vary(headers: Any) -> Any:
+    """The headers of a response, with the Vary of a compressed one, which Litestar's CORS replaces by its own."""
+    names = dict(headers)
+    lacks = b"content-encoding" in names and names.get(b"vary", VARY[1]) != VARY[1]
+    return [*headers, VARY] if lacks else headers
 
 
 def accept_encoding(scope: Scope) -> bytes:

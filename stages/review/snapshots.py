@@ -78,13 +78,13 @@ def kinds_of_change(name: str, before: Snapshot, after: Snapshot, code: list[str
         return ["everything, as it is new"]
     paths = before.outs.keys() | after.outs.keys()
     differing = [path for path in paths if before.outs.get(path) != after.outs.get(path)]
-    values = [{metric: found["value"] for metric, found in side.metrics.items()} for side in (before, after)]
+    known = before.metrics.keys() & after.metrics.keys()  # one side may have those of metrics.json alone
     found = {
         "parameters": before.params != after.params,
         "code": bool(code),
         "data": any(path.startswith(f"data/{name}/") for path in differing),
         "model": before.model != after.model,
-        "metrics": all(values) and values[0] != values[1],
+        "metrics": any(before.metrics[metric]["value"] != after.metrics[metric]["value"] for metric in known),
         "reports": any(path.startswith(f"reports/{name}/") for path in differing),
     }
     return [kind for kind, differs in found.items() if differs] or ["pipeline"] * (before.stages != after.stages)

@@ -324,10 +324,17 @@ def test_a_push_takes_branch_and_tags_together_and_can_be_made_up_for(champion: 
         promote.main("toy", push=True)
     assert tags.in_stage("toy") == tags.find("toy", "v1.0.0")
     git("remote", "add", "origin", str(tmp_path / "remote.git"))
-    with pytest.raises(UserError, match="`git push` failed"):  # there is nothing yet
+    with pytest.raises(UserError, match="`git ls-remote` failed"):  # there is nothing yet
+        promote.main("toy", push=True)
+    assert tags.in_stage("toy") == tags.find("toy", "v1.0.0")
+    run(tmp_path, "git", "init", "--quiet", "--bare", "remote.git")
+    hook = tmp_path / "remote.git" / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(UserError, match="`git push` failed"):
         promote.main("toy", push=True)
     assert tags.in_stage("toy") == tags.find("toy", "v1.1.0")
-    run(tmp_path, "git", "init", "--quiet", "--bare", "remote.git")
+    hook.unlink()
     assert promote.main("toy", push=True) is None
     assert len(ledger.read("toy")) == 1
     remote = {line.split()[1]: line.split()[0] for line in git("ls-remote", "origin").splitlines()}

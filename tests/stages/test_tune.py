@@ -21,6 +21,7 @@ from stages.modeling.pipeline import RowFeatures, build_model, make_folds
 from stages.modeling.settings import Train
 from stages.projects._base import load_project
 from stages.runtime.identity import outputs
+from stages.runtime.wording import metric, words
 from stages.tune import main
 from tests.clones import run
 from tests.samples import records, write_params
@@ -94,8 +95,10 @@ def test_the_best_settings_found_are_written_down_and_score_as_they_were_scored(
     assert after == pytest.approx(max(scores) if name == "toy" else min(scores), rel=1e-12)
     assert after != before
     printed = capsys.readouterr().out
-    assert f"{before:.5g}" in printed
-    assert f"{after:.5g} with the best of 10 trials" in printed
+    project = load_project(name)
+    first_text, last_text = (metric(score, project.primary_metric, project.unit, 4) for score in (before, after))
+    assert f"has {words(project.primary_metric)} {first_text} with the settings in params.yaml" in printed
+    assert f"and {last_text} with the best of 10 trials" in printed
     assert f"{name}: the trials are no DVC experiments: `git for-each-ref` failed: fatal: not a git repository" in printed
 
 

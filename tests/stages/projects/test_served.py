@@ -18,6 +18,7 @@ from stages.core.files import Paths, read_json
 from stages.core.params import load_block
 from stages.modeling.settings import Train
 from stages.projects._base import Project
+from stages.runtime.wording import words
 from stages.summary import main as summarise
 from tests.samples import ROOT, STAGES
 from tests.serve.checkout import json_rows, pipeline_scores, settings
@@ -39,7 +40,7 @@ def test_the_stages_make_what_dvc_expects_with_the_estimator_of_the_params(
         summarise()
     assert made["estimator"] == chosen or chosen == "best"
     assert (market is not None) == bool(project.market)
-    assert f"{project.name}: {made['estimator']}, " in capsys.readouterr().out
+    assert f"{project.name}: {words(made['estimator'])}, " in capsys.readouterr().out
 
 
 def test_the_server_scores_rows_as_the_pipeline_does_and_its_explanations_add_up(project: Project, joined: Path) -> None:

@@ -49,6 +49,9 @@ def test_what_is_to_be_pushed_needs_a_branch_and_an_origin(repository: Path) -> 
     with pytest.raises(UserError, match="no remote `origin`"):
         check_clone(push=True)
     git("remote", "add", "origin", "elsewhere")
+    with pytest.raises(UserError, match="elsewhere"):
+        check_clone(push=True)
+    git("init", "--quiet", "--bare", "elsewhere")
     check_clone(push=True)
     git("checkout", "--quiet", "--detach")
     check_clone()

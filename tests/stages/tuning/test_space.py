@@ -43,6 +43,7 @@ toy:
   evaluate:
     learning_curve:
       - 0.5
+  explain: {}
 """
 VALUES = {"members.extra_trees": 0.4567, "random_forest.max_features": "sqrt", "extra_trees.n_estimators": 7}
 
