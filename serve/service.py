@@ -34,7 +34,9 @@ logger = logging.getLogger("serve")
 
 TRIES, PAUSE = 20, 1.0  # for the log to have room for a part of a file: how often, and seconds between
 TOO_EXTREME = "the prediction is no finite number: the values are too extreme together"
-SLICE = 100  # rows of a batch worked on at a time, between which other batches and single rows get their turn
+SLICE = 25  # rows of a batch worked on at a time, between which other batches and single rows get their turn
+FILE_PART = 100  # rows of a file that are answered, logged and sent together
+TRIED = 100  # rows that may be tried out at once
 BATCHES = 2  # at work at once, so that one is scored while another is logged; the others wait, first come, first served
 WATCH_EVERY = 2.0
 PURGE_EVERY = 3600.0
@@ -236,8 +238,8 @@ class Service:
         file = await asyncio.to_thread(read_rows_file, answerer.model.codec, content, self.settings.max_file)
         yield begun(file)
         places, left_out = list(file.rows), len(file.refused)
-        for first in range(0, len(places), SLICE):
-            part = places[first : first + SLICE]
+        for first in range(0, len(places), FILE_PART):
+            part = places[first : first + FILE_PART]
             answers = await self._answer_part(answerer, file, part, threshold, request_id)
             yield went_on(file, first + len(part), answers, preview=not first)
         if len(file.refused) > left_out:
@@ -274,8 +276,8 @@ class Service:
         """
         answerer = self.answerer(name)
         rows = await self._in(self._scoring, answerer.model.codec.read_batch, body)
-        if len(rows) > SLICE:
-            raise wrong_fields([FieldError("rows", f"List should have at most {SLICE} items to be tried out")])
+        if len(rows) > TRIED:
+            raise wrong_fields([FieldError("rows", f"List should have at most {TRIED} items to be tried out")])
         answers, _ = await self._answer(answerer, rows, None, "", time.perf_counter_ns(), inline=False)
         return [answered.answer for answered in answers]
 

@@ -44,7 +44,7 @@ __all__ = ["Entry", "Feedback", "Outcome", "Overloaded", "PredictionLog", "Recen
 
 _log = logging.getLogger(__name__)
 
-PART = 200  # rows of an append of many in one commit: a single row waits for at most one of these
+PART = 50  # rows of an append of many in one commit: a single row waits for at most one of these
 REPLAY = 500  # rows of one replay commit: live groups wait for at most one of these
 PURGE, REST = 100, 9.0  # rows deleted at once, and how many times as long as that took nothing is deleted
 FIRST_RETRY, LAST_RETRY = 0.1, 5.0
